@@ -1,0 +1,21 @@
+.POSIX:
+.PHONY: help install run test check clean
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
+
+install: ## Virtual environment and packages; does only what is not done yet
+	@./scripts/setup.sh
+
+run: ## Install, prepare the database, serve with demo events on port 8001 (DEMO=0: without)
+	@exec ./scripts/run.sh
+
+test: ## Install what tests need, then all checks and all tests
+	@./scripts/test.sh
+
+check: ## Style, types and the direction of imports
+	@./scripts/setup.sh dev
+	@./scripts/check.sh
+
+clean: ## Remove what install and tests made; the database stays
+	@rm -rf .venv node_modules staticfiles .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,69 @@
+"""The ASGI application of a server process."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from channels.routing import ProtocolTypeRouter
+from django.core.exceptions import ImproperlyConfigured
+
+from events.checks import configuration_errors, describe
+from events.commands import CommandHandler
+from events.conf import EventsConfig
+from events.routing import Application, Sockets
+from events.stats import stats_update
+from events.wiring import ServerProcess, server
+
+log = structlog.get_logger("events")
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class ServerApplication:
+    """Sockets to their consumers, other requests to Django, and the server process behind both started by whoever comes
+    first: daphne has no lifespan, and other servers have nothing else."""
+
+    def __init__(self, django: Application, config: EventsConfig) -> None:
+        self._commands: tuple[ServerProcess, CommandHandler] | None = None
+        self.sockets = Sockets(config, self.commands)
+        self._router = ProtocolTypeRouter({"http": self.sockets.http(django), "websocket": self.sockets.websocket()})
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        await self.commands()
+        await self._router(scope, receive, send)
+
+    async def commands(self) -> CommandHandler:
+        """The command handler of the running server process."""
+        process = await server.ensure()
+        if self._commands is None or self._commands[0] is not process:
+            handler = CommandHandler(process.hub, process.config, lambda: stats_update(process))
+            self._commands = (process, handler)
+        return self._commands[1]
+
+    async def close(self, reason: str) -> None:
+        """End every connection, then the process behind them."""
+        await self.sockets.close(reason)
+        await server.stop()
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self.commands()
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self.close("server shutting down")
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+def build_application(django: Application) -> ServerApplication:
+    """The application around Django's. Raises `ImproperlyConfigured` for an unsafe configuration."""
+    problems = configuration_errors()
+    if problems:
+        raise ImproperlyConfigured(describe(problems))
+    return ServerApplication(django, EventsConfig.from_settings())

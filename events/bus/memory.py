@@ -1,0 +1,73 @@
+"""The event bus within one process."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+from events.bus.waiting import wait_for
+from events.ports import BusEntry, Unavailable
+
+
+class MemoryBus:
+    """Keeps documents until the relay has read past them.
+
+    Bounded: when `events` documents wait for the relay, publishing is refused with `Unavailable`, so that nothing that was
+    accepted is lost. Lives on one event loop.
+    """
+
+    def __init__(self, events: int) -> None:
+        self._events = events
+        self._waiting: deque[tuple[int, bytes]] = deque()
+        self._published = 0
+        self._arrived = asyncio.Event()
+
+    async def publish(self, documents: Sequence[bytes]) -> list[str]:
+        """All of the documents or, when there is no room for them, none."""
+        if len(self._waiting) + len(documents) > self._events:
+            raise Unavailable(f"The memory bus is full: {len(self._waiting)} of {self._events} events wait for the relay.")
+        first = self._published + 1
+        self._waiting.extend(enumerate(documents, first))
+        self._published += len(documents)
+        self._arrived.set()
+        return [f"{number}-0" for number in range(first, self._published + 1)]
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    def reader(self) -> "MemoryBusReader":
+        """The relay's input. There can be one: what it has read past is gone."""
+        return MemoryBusReader(self)
+
+    async def read(self, cursor: str, limit: int, wait_s: float) -> list[BusEntry]:
+        """As `BusReader.read`; forgets the documents up to the cursor."""
+        self._forget(int(cursor.partition("-")[0] or 0))
+        if not self._waiting:
+            self._arrived.clear()
+            await wait_for(self._arrived, wait_s)
+        count = min(limit, len(self._waiting))
+        return [BusEntry(f"{number}-0", document) for number, document in (self._waiting[index] for index in range(count))]
+
+    def _forget(self, read: int) -> None:
+        while self._waiting and self._waiting[0][0] <= read:
+            self._waiting.popleft()
+
+
+class MemoryBusReader:
+    """The relay's input from a `MemoryBus`."""
+
+    name = "memory"
+    durable = True
+
+    def __init__(self, bus: MemoryBus) -> None:
+        self._bus = bus
+
+    async def read(self, cursor: str, limit: int, wait_s: float) -> list[BusEntry]:
+        """Entries are forgotten once a later read's cursor has passed them."""
+        return await self._bus.read(cursor, limit, wait_s)
+
+    def dropped(self) -> int:
+        """Always 0: a full bus refuses new documents instead."""
+        return 0
+
+    async def close(self) -> None:
+        """Nothing to close."""

@@ -1,0 +1,105 @@
+"""The Channels channel layer as the fan-out between processes: one group, one member per process.
+
+The layer is at-most-once by contract, so nothing relies on it; see `events.fanout.hub`. A batch is sent as flat lists of
+numbers, strings and bytes: the in-memory layer deep-copies messages and the Redis layer packs them, and both are cheap on
+that shape.
+"""
+
+import asyncio
+from typing import Any, Final
+
+from channels.consumer import AsyncConsumer
+from channels.layers import BaseChannelLayer, get_channel_layer
+
+from events.domain.entry import Entry, Position
+from events.ports import Batch, GroupReceiver, Unavailable
+
+#: A batch is split so that no message grows past this many bytes of events.
+MAX_MESSAGE_BYTES: Final = 512 * 1024
+
+
+def _layer() -> BaseChannelLayer:
+    layer = get_channel_layer()
+    if layer is None:
+        raise RuntimeError("CHANNEL_LAYERS has no default layer.")
+    return layer
+
+
+class ChannelGroupSender:
+    """Sends batches and heartbeats to the group. Raises `Unavailable` when the layer does not take them."""
+
+    def __init__(self, group: str) -> None:
+        self._group = group
+
+    async def send(self, batch: Batch) -> None:
+        for part in _split(batch):
+            rows = [[entry.document, list(entry.topics), list(entry.offsets)] for entry in part.entries]
+            await self._send({"type": "events.batch", "epoch": part.epoch, "first": part.first, "rows": rows})
+
+    async def heartbeat(self, position: Position) -> None:
+        await self._send({"type": "events.heartbeat", "epoch": position.epoch, "number": position.number})
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        try:
+            await _layer().group_send(self._group, message)
+        except (OSError, TimeoutError) as error:
+            raise Unavailable(f"The channel layer did not take a message: {error}") from error
+        except Exception as error:
+            # Layers raise their client library's own errors, which this module does not know by name.
+            raise Unavailable(f"The channel layer failed: {type(error).__name__}: {error}") from error
+
+
+def _split(batch: Batch) -> list[Batch]:
+    """Batches of at most `MAX_MESSAGE_BYTES`, at least one entry each."""
+    parts: list[Batch] = []
+    first, rows, size = batch.first, list[Entry](), 0
+    for entry in batch.entries:
+        if rows and size + len(entry.document) > MAX_MESSAGE_BYTES:
+            parts.append(Batch(batch.epoch, first, rows))
+            first, rows, size = entry.number, [], 0
+        rows.append(entry)
+        size += len(entry.document)
+    parts.append(Batch(batch.epoch, first, rows))
+    return parts
+
+
+class HubConsumer(AsyncConsumer):
+    """The group's one member in this process."""
+
+    receiver: GroupReceiver
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Stock dispatch visits the database thread for every message; nothing here touches a database."""
+        await getattr(self, message["type"].replace(".", "_"))(message)
+
+    async def hub_join(self, message: dict[str, Any]) -> None:
+        await self.channel_layer.group_add(message["group"], self.channel_name)
+
+    async def events_batch(self, message: dict[str, Any]) -> None:
+        first: int = message["first"]
+        entries = [
+            Entry(first + index, document, tuple(topics), tuple(offsets))
+            for index, (document, topics, offsets) in enumerate(message["rows"])
+        ]
+        self.receiver.receive(Batch(message["epoch"], first, entries))
+
+    async def events_heartbeat(self, message: dict[str, Any]) -> None:
+        self.receiver.receive_heartbeat(Position(message["epoch"], message["number"]))
+
+
+class ChannelGroupInbox:
+    """Runs a `HubConsumer` for as long as the layer lasts."""
+
+    def __init__(self, group: str) -> None:
+        self._group = group
+
+    async def run(self, receiver: GroupReceiver) -> None:
+        inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue(maxsize=1)
+        inbox.put_nowait({"type": "hub.join", "group": self._group})
+        consumer = HubConsumer()
+        consumer.receiver = receiver
+
+        async def send(message: dict[str, Any]) -> None:
+            raise RuntimeError(f"the hub has no client to send {message['type']} to")
+
+        await consumer({"type": "hub"}, inbox.get, send)

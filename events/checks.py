@@ -1,0 +1,146 @@
+"""System checks: is this configuration safe to serve with? Each message names the variable and the mend.
+
+The ids are stable: they can be looked up, and silenced with Django's SILENCED_SYSTEM_CHECKS. All that is wrong is
+reported at once, by every management command and when a server starts.
+
+    events.E001  production without SECRET_KEY            events.W001  production without authentication
+    events.E002  production without REDIS_URL             events.W002  a token that can be guessed
+    events.E003  authentication without a token           events.W003  a short SECRET_KEY
+    events.E004  production without ALLOWED_HOSTS         events.W004  the browser's Socket.IO client is not installed
+                                                          events.W005  a variable that nothing reads
+                                                          events.W006  static files are not collected
+                                                          events.W007  made-up events in production
+                                                          events.W008  any web page may connect in production
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
+
+from events.conf import EventsConfig
+
+#: Characters of a token below which it counts as weak; 16 random ones cannot be tried out over a network.
+MIN_TOKEN_LENGTH: Final = 16
+
+#: Characters of a secret key below which it counts as weak.
+MIN_SECRET_KEY_LENGTH: Final = 32
+
+
+@checks.register("configuration")
+def check_configuration(app_configs: Sequence[AppConfig] | None = None, **_options: Any) -> list[checks.CheckMessage]:
+    """All that is to be said about the configuration."""
+    config = EventsConfig.from_settings()
+    messages = [*_authentication(config), *_unknown_variables(), *_browser_client()]
+    return [*messages, *_production(config)] if settings.PRODUCTION else messages
+
+
+def configuration_errors() -> list[checks.CheckMessage]:
+    """What forbids to start, without what was silenced. A server that Django's commands did not start asks for it itself."""
+    return [message for message in check_configuration() if message.is_serious() and not message.is_silenced()]
+
+
+def describe(messages: Sequence[checks.CheckMessage]) -> str:
+    """The messages for people, one line each."""
+    return "\n".join(f"{message.id}: {message.msg} {message.hint or ''}".rstrip() for message in messages)
+
+
+def _authentication(config: EventsConfig) -> Iterator[checks.CheckMessage]:
+    if config.require_auth and not config.auth_tokens:
+        yield checks.Error(
+            "Authentication is required, but there is no token: nobody could get in.",
+            hint="Set WS_AUTH_TOKEN (openssl rand -hex 32), or WS_REQUIRE_AUTH=false.",
+            id="events.E003",
+        )
+    if any(len(token) < MIN_TOKEN_LENGTH for token in config.auth_tokens):
+        yield checks.Warning(
+            f"WS_AUTH_TOKEN has a token of fewer than {MIN_TOKEN_LENGTH} characters; it can be guessed.",
+            hint="Set WS_AUTH_TOKEN to what `openssl rand -hex 32` prints.",
+            id="events.W002",
+        )
+
+
+def _unknown_variables() -> Iterator[checks.CheckMessage]:
+    for name, similar in settings.UNKNOWN_VARIABLES.items():
+        yield checks.Warning(
+            f"The variable {name} is set, but nothing reads it.",
+            hint=f"Did you mean {similar}?" if similar else "The file .env.example lists the variables.",
+            id="events.W005",
+        )
+
+
+def _browser_client() -> Iterator[checks.CheckMessage]:
+    collected = settings.STATIC_ROOT / "vendor" / "socket.io-client"
+    if not settings.SOCKET_IO_CLIENT.is_dir() and not (settings.PRODUCTION and collected.is_dir()):
+        yield checks.Warning(
+            "The browser's Socket.IO client is not installed; the test client page cannot connect.",
+            hint="Run `make install`.",
+            id="events.W004",
+        )
+
+
+def _production(config: EventsConfig) -> Iterator[checks.CheckMessage]:
+    yield from _production_errors(config)
+    if not config.require_auth and not config.auth_tokens:
+        yield checks.Warning(
+            "Whoever reaches the server can read all events and publish some: no authentication is configured.",
+            hint="Set WS_AUTH_TOKEN (openssl rand -hex 32).",
+            id="events.W001",
+        )
+    if 0 < len(_secret_key()) < MIN_SECRET_KEY_LENGTH:
+        yield checks.Warning(
+            f"SECRET_KEY has fewer than {MIN_SECRET_KEY_LENGTH} characters; sessions could be forged.",
+            hint="Set SECRET_KEY to what `openssl rand -hex 32` prints.",
+            id="events.W003",
+        )
+    yield from _production_leftovers(config)
+
+
+def _production_errors(config: EventsConfig) -> Iterator[checks.CheckMessage]:
+    if not _secret_key():
+        yield checks.Error(
+            "SECRET_KEY is not set; sessions of the admin cannot be signed.",
+            hint="Set SECRET_KEY (or SECRET_KEY_FILE) to what `openssl rand -hex 32` prints.",
+            id="events.E001",
+        )
+    if not config.redis_url:
+        yield checks.Error(
+            "REDIS_URL is not set; events would live in this process only and be lost when it ends.",
+            hint="Set REDIS_URL, for example redis://localhost:6379/0.",
+            id="events.E002",
+        )
+    if tuple(settings.ALLOWED_HOSTS) == settings.LOCAL_HOSTS:
+        yield checks.Error(
+            "ALLOWED_HOSTS is not set; requests under the server's public name would be refused.",
+            hint="Set ALLOWED_HOSTS to the names that clients use, for example ws.example.com.",
+            id="events.E004",
+        )
+
+
+def _production_leftovers(config: EventsConfig) -> Iterator[checks.CheckMessage]:
+    if not (settings.STATIC_ROOT / "staticfiles.json").is_file():
+        yield checks.Warning(
+            "Static files are not collected; pages would fail.",
+            hint="Run `python manage.py bootstrap`.",
+            id="events.W006",
+        )
+    if config.demo:
+        yield checks.Warning(
+            "DEMO is on in production: made-up events are mixed with real ones.", hint="Remove DEMO.", id="events.W007"
+        )
+    if "*" in config.allowed_origins:
+        yield checks.Warning(
+            "WS_CORS_ALLOWED_ORIGINS is * in production: any web page may connect from its visitors' browsers.",
+            hint="Name the origins of your dashboards, for example https://dash.example.com.",
+            id="events.W008",
+        )
+
+
+def _secret_key() -> str:
+    try:
+        return settings.SECRET_KEY
+    except ImproperlyConfigured:
+        return ""

@@ -1,0 +1,1 @@
+"""The client registry on each backend."""

@@ -1,0 +1,223 @@
+"""What clients may ask for, on every transport: the guide's commands, and the spellings that deployed dashboards use."""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import structlog
+
+from events.auth import token_matches
+from events.conf import EventsConfig
+from events.domain import errors
+from events.domain.errors import CommandError
+from events.domain.timestamps import iso
+from events.domain.topics import ALL, KINDS, identifier_of, kind_of, topic_name
+from events.fanout.hub import Hub
+from events.fanout.session import Session
+from events.ports import Unavailable
+
+log = structlog.get_logger("events")
+
+Payload = dict[str, Any]
+Command = Callable[["CommandHandler", Session, Any], Awaitable[Payload]]
+
+#: The name of the subscription to everything on the wire; deployed dashboards know no other.
+ALL_BOTS = "all_bots"
+
+_CAMEL_CASE = {f"{kind}_id": f"{kind}Id" for kind in KINDS}
+
+
+def subscription(topic: str) -> Payload:
+    """How a topic is named to clients: `{"type": "workflow", "workflow_id": …}`, or `{"type": "all_bots"}`."""
+    if topic == ALL:
+        return {"type": ALL_BOTS}
+    kind = kind_of(topic)
+    return {"type": kind, f"{kind}_id": identifier_of(topic)}
+
+
+class CommandHandler:
+    """Carries out the commands of the sessions of one server process.
+
+    A command answers by events to its client (`subscribed`, `auth_response`, …); what `handle` returns besides is the body
+    of the answer, for transports on which a client can ask for an acknowledgement.
+    """
+
+    def __init__(self, hub: Hub, config: EventsConfig, stats: Callable[[], Awaitable[Payload]]) -> None:
+        self._hub = hub
+        self._config = config
+        self._stats = stats
+
+    # -- life of a session ----------------------------------------------------------------------------------------------
+
+    async def connect(self, session: Session, auth: Mapping[str, Any]) -> None:
+        """Greet a client. A token in the connection's own `auth` payload counts as `authenticate`."""
+        self._hub.add(session)
+        log.info(
+            "client_connected", sid=session.sid, transport=session.transport, address=session.client.address,
+            total_connections=len(self._hub.sessions),
+        )  # fmt: skip
+        session.emit(
+            "connected",
+            {
+                "sid": session.sid,
+                "message": "Connected to workflow events",
+                "auth_required": self._config.require_auth,
+                "server_time": iso(time.time()),
+            },
+        )
+        if "token" in auth:
+            await self.handle(session, "authenticate", auth)
+
+    async def disconnect(self, session: Session, reason: str) -> None:
+        """Forget a client."""
+        self._hub.remove(session)
+        log.info(
+            "client_disconnected", sid=session.sid, reason=reason, events_sent=session.sent,
+            seconds=round(time.time() - session.connected_at, 1), total_connections=len(self._hub.sessions),
+        )  # fmt: skip
+
+    async def handle(self, session: Session, name: str, data: Any = None) -> Payload:
+        """Carry out one command. Never raises: what goes wrong becomes an `error` event, and the answer."""
+        try:
+            command = _COMMANDS.get(name)
+            if command is None:
+                known = ", ".join(sorted(_COMMANDS))
+                raise CommandError(errors.UNKNOWN_COMMAND, f"Unknown command {name[:64]!r}. Known commands: {known}.")
+            return await command(self, session, data)
+        except CommandError as error:
+            payload = error.payload()
+        except Unavailable:
+            message = "The event history is unavailable. Subscribe again in a few seconds."
+            payload = CommandError(errors.HISTORY_UNAVAILABLE, message).payload()
+        except Exception:
+            log.exception("command_failed", sid=session.sid, command=name[:64])
+            payload = CommandError(errors.INTERNAL_ERROR, "The command failed on the server. Try again.").payload()
+        return self.refuse(session, payload)
+
+    def refuse(self, session: Session, payload: Payload) -> Payload:
+        """Tell a client what was wrong."""
+        self._hub.counters.errors += 1
+        session.emit("error", payload)
+        return payload
+
+    # -- commands -------------------------------------------------------------------------------------------------------
+
+    async def _authenticate(self, session: Session, data: Any) -> Payload:
+        token = _object(data).get("token")
+        session.authenticated = token_matches(token, self._config)
+        if session.authenticated:
+            answer = {"success": True, "message": "Authentication successful"}
+        else:
+            answer = {"success": False, "message": "Invalid token"}
+        log.info("client_authenticated" if session.authenticated else "client_refused", sid=session.sid)
+        session.emit("auth_response", answer)
+        return answer
+
+    async def _subscribe(self, session: Session, topic: str) -> Payload:
+        if topic not in session.topics and len(session.topics) >= session.limits.subscriptions:
+            limit = session.limits.subscriptions
+            raise CommandError(
+                errors.TOO_MANY_SUBSCRIPTIONS,
+                f"A client may have {limit} subscriptions (WS_MAX_SUBSCRIPTIONS). Unsubscribe from something first.",
+            )
+        await self._hub.open(topic)
+        if session.closed:
+            self._hub.release(topic)
+            return {}
+        # One step from here on: what is in the buffer goes as replay, what comes after it goes live.
+        joined = self._hub.join(session, topic)
+        answer = subscription(topic)
+        session.emit("subscribed", answer)
+        if joined.buffer:
+            session.emit_message(joined.replay(session.dialect))
+            session.sent += len(joined.buffer)
+            self._hub.counters.sent += len(joined.buffer)
+        log.info("client_subscribed", sid=session.sid, topic=topic, replayed=len(joined.buffer))
+        return answer
+
+    async def _unsubscribe(self, session: Session, topic: str) -> Payload:
+        self._hub.leave(session, topic)
+        answer = subscription(topic)
+        session.emit("unsubscribed", answer)
+        log.info("client_unsubscribed", sid=session.sid, topic=topic)
+        return answer
+
+    async def _unsubscribe_typed(self, session: Session, data: Any) -> Payload:
+        kind = _object(data).get("type")
+        if kind == ALL_BOTS:
+            return await self._unsubscribe(session, ALL)
+        if kind is None:
+            raise CommandError(errors.MISSING_FIELD, f"type is missing: one of {', '.join(KINDS)}, {ALL_BOTS}.", "type")
+        if kind not in KINDS:
+            raise CommandError(errors.INVALID_FIELD, f"type must be one of {', '.join(KINDS)}, {ALL_BOTS}.", "type")
+        return await self._unsubscribe(session, self._topic(kind, data))
+
+    async def _request_stats(self, session: Session, data: Any) -> Payload:
+        self._require_authentication(session)
+        answer = await self._stats()
+        session.emit("stats_update", answer)
+        return answer
+
+    # -- checks ---------------------------------------------------------------------------------------------------------
+
+    def _require_authentication(self, session: Session) -> None:
+        if self._config.require_auth and not session.authenticated:
+            raise CommandError(errors.AUTHENTICATION_REQUIRED, "Authentication required")
+
+    def _topic(self, kind: str, data: Any) -> str:
+        field = f"{kind}_id"
+        fields = _object(data)
+        value = fields.get(field, fields.get(_CAMEL_CASE[field]))
+        limit = self._config.session.id_length
+        if value is None:
+            raise CommandError(errors.MISSING_FIELD, f"{field} is missing.", field)
+        if not isinstance(value, str):
+            raise CommandError(errors.INVALID_FIELD, f"{field} must be a string.", field)
+        if not value.strip():
+            raise CommandError(errors.INVALID_FIELD, f"{field} must not be empty.", field)
+        if len(value) > limit:
+            raise CommandError(
+                errors.INVALID_FIELD, f"{field} has {len(value)} characters; at most {limit} are taken.", field
+            )
+        return topic_name(kind, value)
+
+
+def _object(data: Any) -> Mapping[str, Any]:
+    if not isinstance(data, dict):
+        raise CommandError(errors.INVALID_PAYLOAD, "The payload must be a JSON object.")
+    return data
+
+
+def _subscribe_to(kind: str) -> Command:
+    async def subscribe(handler: CommandHandler, session: Session, data: Any) -> Payload:
+        handler._require_authentication(session)
+        return await handler._subscribe(session, handler._topic(kind, data))
+
+    return subscribe
+
+
+def _unsubscribe_from(kind: str) -> Command:
+    async def unsubscribe(handler: CommandHandler, session: Session, data: Any) -> Payload:
+        return await handler._unsubscribe(session, handler._topic(kind, data))
+
+    return unsubscribe
+
+
+async def _subscribe_all(handler: CommandHandler, session: Session, data: Any) -> Payload:
+    handler._require_authentication(session)
+    return await handler._subscribe(session, ALL)
+
+
+async def _unsubscribe_all(handler: CommandHandler, session: Session, data: Any) -> Payload:
+    return await handler._unsubscribe(session, ALL)
+
+
+_COMMANDS: dict[str, Command] = {
+    "authenticate": CommandHandler._authenticate,
+    **{f"subscribe_{kind}": _subscribe_to(kind) for kind in KINDS},
+    f"subscribe_{ALL_BOTS}": _subscribe_all,
+    "unsubscribe": CommandHandler._unsubscribe_typed,
+    **{f"unsubscribe_{kind}": _unsubscribe_from(kind) for kind in KINDS},
+    f"unsubscribe_{ALL_BOTS}": _unsubscribe_all,
+    "request_stats": CommandHandler._request_stats,
+}

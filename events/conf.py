@@ -1,0 +1,86 @@
+"""The settings of this package, typed and frozen. `wsproject/settings.py` fills them from the environment."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from events.domain.event import EventLimits
+
+#: What executors publish to: the Redis Stream and the Redis pub/sub channel of this name.
+BUS_NAME: Final = "workflow_events"
+
+#: The channel layer group that carries every event to every server process.
+GROUP_NAME: Final = "workflow_events"
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryLimits:
+    """How much history is kept.
+
+    recent_events:     events in the recent buffer of each topic (the guide's `max_recent_events`)
+    recent_ttl_s:      a topic without events for so long loses its recent buffer
+    journal_events:    entries in the journal; the journal is what holes are repaired from
+    journal_age_s:     entries older than this leave the journal
+    offset_ttl_s:      a topic without events for so long starts again at offset 1
+    dead_letters:      refused documents kept
+    """
+
+    recent_events: int = 100
+    recent_ttl_s: int = 86_400
+    journal_events: int = 100_000
+    journal_age_s: int = 86_400
+    offset_ttl_s: int = 30 * 86_400
+    dead_letters: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """Bounds on one client.
+
+    buffer_bytes:     unsent output above which a client counts as lagging: it is caught up from history, not buffered for
+    drain_deadline_s: a lagging client that takes nothing at all for so long is disconnected
+    subscriptions:    topics that one client may subscribe to
+    id_length:        characters of an id
+    """
+
+    buffer_bytes: int = 1_048_576
+    drain_deadline_s: float = 30.0
+    subscriptions: int = 1_000
+    id_length: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class EventsConfig:
+    """Everything `events.wiring` needs to build a process."""
+
+    redis_url: str = ""
+    redis_prefix: str = "wsserver"
+    bus_name: str = BUS_NAME
+    bus_inputs: tuple[str, ...] = ("stream", "pubsub")
+    bus_events: int = 100_000
+    auth_tokens: tuple[str, ...] = field(default=(), repr=False)
+    require_auth: bool = False
+    allowed_origins: tuple[str, ...] = ("*",)
+    ping_interval_ms: int = 25_000
+    ping_timeout_ms: int = 20_000
+    max_payload_bytes: int = 1_000_000
+    connect_timeout_ms: int = 45_000
+    heartbeat_s: float = 1.0
+    lease_ttl_s: float = 3.0
+    demo: bool = False
+    demo_rate: float = 5.0
+    event: EventLimits = field(default_factory=EventLimits)
+    history: HistoryLimits = field(default_factory=HistoryLimits)
+    session: SessionLimits = field(default_factory=SessionLimits)
+
+    @property
+    def embedded(self) -> bool:
+        """True when bus, relay, history and hub live in the one server process."""
+        return not self.redis_url
+
+    @classmethod
+    def from_settings(cls) -> "EventsConfig":
+        """The configuration that the Django settings hold under `EVENTS`."""
+        from django.conf import settings
+
+        config: EventsConfig = settings.EVENTS
+        return config

@@ -1,0 +1,258 @@
+"""Engine.IO connections: the protocol's state machine, a clock, and the way out of the moment."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+import structlog
+
+from events.fanout.session import ClientInfo
+from events.fanout.wire import Pipe, WireMessage
+from events.pipes import PollingPipe
+from events.protocol.engineio import BAD_REQUEST, Action, Close, Deliver, EngineConfig, EngineSession, Packet, Send
+from events.protocol.errors import ProtocolError
+
+log = structlog.get_logger("events")
+
+#: How long a client may take to finish an upgrade that it began.
+UPGRADE_TIMEOUT_S = 10.0
+
+
+class EngineApp(Protocol):
+    """What runs on a connection: gets its messages in order, one at a time."""
+
+    async def opened(self) -> None: ...
+
+    async def message(self, data: str | bytes) -> None:
+        """Raises `ProtocolError` when the peer is to be disconnected."""
+
+    def upgraded(self) -> None:
+        """The connection has a new pipe."""
+
+    async def closed(self, reason: str) -> None: ...
+
+
+class EngineConnection:
+    """One Engine.IO session and its transport: a WebSocket, or long-polling until it is upgraded to one."""
+
+    def __init__(self, endpoint: "EngineEndpoint", session: EngineSession, pipe: Pipe, client: ClientInfo) -> None:
+        self._endpoint = endpoint
+        self._timer: asyncio.TimerHandle | None = None
+        self._turn = asyncio.Lock()
+        self._hang_up: Callable[[], None] | None = None
+        self._polling = False
+        self._ended = False
+        self._upgrade_timer: asyncio.TimerHandle | None = None
+        self._cancel_probe: Callable[[], None] | None = None
+        self.session = session
+        self.pipe = pipe
+        self.client = client
+        self.app: EngineApp = endpoint.make_app(self)
+
+    @property
+    def sid(self) -> str:
+        return self.session.sid
+
+    @property
+    def closed(self) -> bool:
+        return self._ended
+
+    # -- in and out -----------------------------------------------------------------------------------------------------
+
+    def send(self, data: str | bytes) -> None:
+        """Send one message to the peer."""
+        if isinstance(data, bytes):
+            self.pipe.write_binary(data)
+        else:
+            self.pipe.write(WireMessage(b"4" + data.encode()))
+
+    async def receive(self, packet: Packet) -> None:
+        """Take one packet from the peer. What it breaks ends this connection and nothing else."""
+        async with self._turn:
+            if self.closed:
+                return
+            try:
+                await self._act(self.session.receive(packet, self._endpoint.now()))
+            except ProtocolError as error:
+                self.fail(error)
+        self._schedule()
+
+    def fail(self, error: ProtocolError) -> None:
+        """The peer broke the protocol."""
+        log.info("protocol_error", sid=self.sid, reason=str(error))
+        self.close("parse error")
+
+    async def _act(self, actions: list[Action]) -> None:
+        for action in actions:
+            match action:
+                case Deliver(data):
+                    await self.app.message(data)
+                case Send(frame):
+                    self.pipe.write(WireMessage(frame.encode()))
+                case Close(reason):
+                    # The peer ended it: an open poll is answered with a NOOP.
+                    self.close(reason, farewell="6")
+
+    # -- heartbeat ------------------------------------------------------------------------------------------------------
+
+    def check_time(self) -> None:
+        """Do what is due now: send a ping, or close when the peer did not answer the last one in time."""
+        if self.closed:
+            return
+        for action in self.session.tick(self._endpoint.now()):
+            match action:
+                case Send(frame):
+                    self.pipe.write(WireMessage(frame.encode()))
+                case Close(reason):
+                    self.close(reason)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self.closed:
+            self._timer = asyncio.get_running_loop().call_at(self.session.deadline, self.check_time)
+
+    # -- life -----------------------------------------------------------------------------------------------------------
+
+    async def open(self, hang_up: Callable[[], None] | None) -> None:
+        """Begin: the handshake packet goes out first. `hang_up` ends the WebSocket below, where there is one."""
+        self._hang_up = hang_up
+        self.pipe.write(WireMessage(self.session.open_packet().encode()))
+        self._schedule()
+        await self.app.opened()
+
+    def close(self, reason: str, farewell: str = "1") -> None:
+        """End the connection. A long-polling client gets `farewell` as the answer to its open or next request."""
+        if self._ended:
+            return
+        self._ended = True
+        self.session.close()
+        for timer in (self._timer, self._upgrade_timer):
+            if timer is not None:
+                timer.cancel()
+        if isinstance(self.pipe, PollingPipe):
+            if farewell == "6":
+                self.pipe.drain()
+            self.pipe.write(WireMessage(farewell.encode()))
+            self.pipe.shut()
+        if self._cancel_probe is not None:
+            self._cancel_probe()
+        if self._hang_up is not None:
+            self._hang_up()
+        self._endpoint.forget(self, reason)
+
+    # -- long-polling ---------------------------------------------------------------------------------------------------
+
+    async def poll(self) -> str:
+        """Wait for something to send and return it as one payload. Raises `ProtocolError` when a poll is open already."""
+        pipe = self.pipe
+        if not isinstance(pipe, PollingPipe):
+            raise BAD_REQUEST()
+        if self._polling:
+            error = ProtocolError("overlapping polls")
+            self.fail(error)
+            raise error
+        self._polling = True
+        try:
+            if self.session.upgrading and not pipe.pending:
+                return "6"
+            await pipe.filled()
+            return pipe.take()
+        finally:
+            self._polling = False
+
+    # -- upgrade --------------------------------------------------------------------------------------------------------
+
+    def begin_upgrade(self, cancel: Callable[[], None]) -> None:
+        """A WebSocket wants to take over; `cancel` closes it. Raises `ProtocolError` when it cannot."""
+        self.session.begin_upgrade()
+        self._cancel_probe = cancel
+        self._upgrade_timer = asyncio.get_running_loop().call_later(UPGRADE_TIMEOUT_S, self.cancel_upgrade)
+
+    def release_poll(self) -> None:
+        """End the open poll with a NOOP, so that the client can change over."""
+        if self._polling and isinstance(self.pipe, PollingPipe) and not self.pipe.pending:
+            self.pipe.write(WireMessage(b"6"))
+
+    def cancel_upgrade(self) -> None:
+        """The WebSocket did not take over in time or went away; polling goes on."""
+        self._end_upgrade()
+        if self.session.upgrading:
+            self.session.cancel_upgrade()
+
+    def finish_upgrade(self, pipe: Pipe, hang_up: Callable[[], None]) -> None:
+        """The WebSocket has taken over. What waited for a poll goes out over it first."""
+        waiting = self.pipe.drain() if isinstance(self.pipe, PollingPipe) else []
+        if self._polling and isinstance(self.pipe, PollingPipe):
+            self.pipe.write(WireMessage(b"6"))
+        self._cancel_probe = None
+        self._end_upgrade()
+        self.pipe, self._hang_up = pipe, hang_up
+        for packet in waiting:
+            if isinstance(packet, bytes):
+                pipe.write_binary(packet)
+            elif packet != "6":
+                pipe.write(WireMessage(packet.encode()))
+        self.app.upgraded()
+
+    def _end_upgrade(self) -> None:
+        if self._upgrade_timer is not None:
+            self._upgrade_timer.cancel()
+            self._upgrade_timer = None
+        cancel, self._cancel_probe = self._cancel_probe, None
+        if cancel is not None:
+            cancel()
+
+
+class EngineEndpoint:
+    """The Engine.IO connections of this process at one path, and what runs on them.
+
+    make_app:        builds the application of a new connection
+    allowed_origins: origins of web pages that may connect; `*` for any; empty for the server's own only
+    """
+
+    def __init__(
+        self,
+        make_app: Callable[[EngineConnection], EngineApp],
+        config: EngineConfig,
+        allowed_origins: tuple[str, ...] = ("*",),
+    ) -> None:
+        self.make_app = make_app
+        self.config = config
+        self.allowed_origins = allowed_origins
+        self.connections: dict[str, EngineConnection] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def now(self) -> float:
+        """The clock of the heartbeat: that of the event loop."""
+        return asyncio.get_running_loop().time()
+
+    def create(self, transport: Literal["polling", "websocket"], pipe: Pipe, client: ClientInfo) -> EngineConnection:
+        """A new connection; its `open` is to be awaited."""
+        session = EngineSession(secrets.token_urlsafe(15), self.config, transport, self.now())
+        connection = EngineConnection(self, session, pipe, client)
+        self.connections[session.sid] = connection
+        return connection
+
+    def find(self, sid: str) -> EngineConnection | None:
+        """A live connection. One whose time ran out while nobody looked is closed here."""
+        connection = self.connections.get(sid)
+        if connection is not None:
+            connection.check_time()
+        return connection if connection is not None and not connection.closed else None
+
+    def forget(self, connection: EngineConnection, reason: str) -> None:
+        """Be done with a connection that closed, and tell its application."""
+        if self.connections.pop(connection.sid, None) is None:
+            return
+        task = asyncio.get_running_loop().create_task(connection.app.closed(reason))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    def close_all(self, reason: str) -> None:
+        """End every connection."""
+        for connection in list(self.connections.values()):
+            connection.close(reason)

@@ -1,0 +1,313 @@
+"""Channels consumers: thin shells that move bytes between ASGI and the protocol.
+
+None of them joins a channel layer group: one member per process does (`events.channel_groups`), and hands events to the
+sessions directly.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar
+
+import orjson
+import structlog
+from channels.consumer import AsyncConsumer, get_handler_name
+from channels.exceptions import StopConsumer
+
+from events.connection import EngineConnection, EngineEndpoint
+from events.fanout.session import ClientInfo
+from events.fanout.wire import WireMessage
+from events.origins import cors_headers, header, origin_allowed, preflight_headers
+from events.pipes import AsgiPipe, ClosablePipe, PollingPipe, websocket_pipe
+from events.plain_app import PlainApp, PlainEndpoint
+from events.protocol.engineio import (
+    UNKNOWN_SID,
+    EngineRequest,
+    ProbeReply,
+    RequestError,
+    Upgraded,
+    decode_packet,
+    decode_payload,
+    parse_request,
+)
+from events.protocol.errors import ProtocolError
+
+log = structlog.get_logger("events")
+
+TEXT = (b"content-type", b"text/plain; charset=UTF-8")
+JSON = (b"content-type", b"application/json")
+
+
+class LeanConsumer(AsyncConsumer):
+    """A consumer without the two costs that stock consumers have per socket and per message: a channel of its own in the
+    layer, and a visit to the one database thread of the process."""
+
+    async def __call__(
+        self,
+        scope: dict[str, Any],
+        receive: Callable[[], Awaitable[dict[str, Any]]],
+        send: Callable[[dict[str, Any]], Awaitable[None]],
+    ) -> None:
+        self.scope, self.receive, self.base_send = scope, receive, send
+        try:
+            while True:
+                await self.dispatch(await receive())
+        except StopConsumer:
+            pass
+        finally:
+            self.ended()
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        await getattr(self, get_handler_name(message))(message)
+
+    def ended(self) -> None:
+        """The server is done with this consumer, however that came about."""
+
+    @property
+    def client(self) -> ClientInfo:
+        address = self.scope.get("client") or ("",)
+        return ClientInfo(str(address[0]), header(self.scope["headers"], b"user-agent")[:256])
+
+
+class WebSocketConsumer(LeanConsumer):
+    """What all WebSockets share: closing."""
+
+    _closers: ClassVar[set[asyncio.Task[None]]] = set()
+    pipe: ClosablePipe | None = None
+
+    async def refuse(self) -> None:
+        """Do not accept the socket."""
+        await self.send({"type": "websocket.close"})
+        raise StopConsumer
+
+    async def accept(self) -> ClosablePipe:
+        await self.send({"type": "websocket.accept"})
+        self.pipe = websocket_pipe(self.base_send)
+        return self.pipe
+
+    def hang_up(self, code: int = 1000) -> None:
+        """Close the socket behind what was written to it; nothing that is written from now on goes out."""
+        if self.pipe is not None:
+            self.pipe.shut()
+        task = asyncio.get_running_loop().create_task(self._close(code))
+        self._closers.add(task)
+        task.add_done_callback(self._closers.discard)
+
+    async def _close(self, code: int) -> None:
+        if isinstance(self.pipe, AsgiPipe):
+            await self.pipe.flush()
+        try:
+            await self.send({"type": "websocket.close", "code": code})
+        except Exception as error:
+            log.debug("close_failed", reason=repr(error))
+
+
+class EngineWebSocketConsumer(WebSocketConsumer):
+    """Engine.IO over WebSocket: a connection of its own, or the upgrade of one that began with long-polling."""
+
+    def __init__(self, endpoint: EngineEndpoint) -> None:
+        self.endpoint = endpoint
+        self.connection: EngineConnection | None = None
+        self.probed: EngineConnection | None = None
+
+    async def websocket_connect(self, message: dict[str, Any]) -> None:
+        try:
+            request = parse_request("GET", self.scope["query_string"], "websocket")
+            if not origin_allowed(self.scope["headers"], self.endpoint.allowed_origins):
+                raise RequestError(3, "Origin not allowed")
+            await self._open(request)
+        except RequestError as error:
+            log.info("handshake_refused", transport="websocket", address=self.client.address, reason=error.message)
+            await self.refuse()
+
+    async def _open(self, request: EngineRequest) -> None:
+        if request.sid is None:
+            pipe = await self.accept()
+            self.connection = self.endpoint.create("websocket", pipe, self.client)
+            await self.connection.open(self.hang_up)
+            return
+        probed = self.endpoint.find(request.sid)
+        if probed is None:
+            raise UNKNOWN_SID()
+        await self.accept()
+        try:
+            probed.begin_upgrade(self.hang_up)
+        except RequestError as error:
+            # Accepted and closed rather than refused: the session lives, and its client must not take this for an error.
+            log.info("upgrade_refused", sid=probed.sid, reason=error.message)
+            self.hang_up()
+            return
+        self.probed = probed
+
+    async def websocket_receive(self, message: dict[str, Any]) -> None:
+        text: str | None = message.get("text")
+        frame: str | bytes = text if text is not None else message["bytes"]
+        if self.probed is not None:
+            self._probe(self.probed, frame)
+        elif self.connection is not None:
+            await self._receive(self.connection, frame)
+
+    async def _receive(self, connection: EngineConnection, frame: str | bytes) -> None:
+        try:
+            # Four bytes are the most that a character takes; the exact size is counted only when it may matter.
+            limit = self.endpoint.config.max_payload_bytes
+            if len(frame) * 4 > limit and len(frame if isinstance(frame, bytes) else frame.encode()) > limit:
+                raise ProtocolError(f"a message over {limit} bytes (WS_MAX_PAYLOAD_BYTES)")
+            packet = decode_packet(frame)
+        except ProtocolError as error:
+            connection.fail(error)
+            return
+        await connection.receive(packet)
+
+    def _probe(self, probed: EngineConnection, frame: str | bytes) -> None:
+        try:
+            result = probed.session.receive_probe(frame)
+        except ProtocolError as error:
+            log.info("upgrade_failed", sid=probed.sid, reason=str(error))
+            self.probed = None
+            probed.cancel_upgrade()
+            return
+        assert self.pipe is not None
+        match result:
+            case ProbeReply(reply):
+                self.pipe.write(WireMessage(reply.encode()))
+                probed.release_poll()
+            case Upgraded():
+                self.probed, self.connection = None, probed
+                probed.finish_upgrade(self.pipe, self.hang_up)
+
+    async def websocket_disconnect(self, message: dict[str, Any]) -> None:
+        raise StopConsumer
+
+    def ended(self) -> None:
+        if self.probed is not None:
+            self.probed.cancel_upgrade()
+        if self.connection is not None:
+            self.connection.close("transport close")
+
+
+class EnginePollingConsumer(LeanConsumer):
+    """Engine.IO over HTTP long-polling: one request opens a session, GET takes what waits, POST brings messages."""
+
+    def __init__(self, endpoint: EngineEndpoint) -> None:
+        self.endpoint = endpoint
+        self.body = bytearray()
+
+    async def http_disconnect(self, message: dict[str, Any]) -> None:
+        raise StopConsumer
+
+    async def http_request(self, message: dict[str, Any]) -> None:
+        self.body += message.get("body", b"")
+        if len(self.body) > self.endpoint.config.max_payload_bytes:
+            await self._respond(413, b"Payload too large", TEXT)
+        if not message.get("more_body", False):
+            await self._serve()
+
+    async def _serve(self) -> None:
+        method, headers = self.scope["method"], self.scope["headers"]
+        if not origin_allowed(headers, self.endpoint.allowed_origins):
+            await self._respond(403, RequestError(4, "Origin not allowed").body(), JSON)
+        if method == "OPTIONS":
+            await self._respond(204, b"", *preflight_headers(headers, self.endpoint.allowed_origins))
+        try:
+            request = parse_request(method, self.scope["query_string"], "http")
+            if request.sid is None:
+                await self._open()
+            connection = self.endpoint.find(request.sid or "")
+            if connection is None:
+                raise UNKNOWN_SID()
+            await (self._poll(connection) if method == "GET" else self._take(connection))
+        except RequestError as error:
+            await self._respond(400, error.body(), JSON)
+        except ProtocolError as error:
+            await self._respond(400, RequestError(3, f"Bad request: {error}").body(), JSON)
+
+    async def _open(self) -> None:
+        pipe = PollingPipe()
+        connection = self.endpoint.create("polling", pipe, self.client)
+        await connection.open(None)
+        await self._respond(200, pipe.take().encode(), TEXT)
+
+    async def _poll(self, connection: EngineConnection) -> None:
+        """Answer when there is something to say. A client that goes away meanwhile has ended its session."""
+        poll = asyncio.ensure_future(connection.poll())
+        gone = asyncio.ensure_future(self.receive())
+        try:
+            await asyncio.wait((poll, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not poll.done():
+                connection.close("transport close")
+                raise StopConsumer
+            await self._respond(200, poll.result().encode(), TEXT)
+        finally:
+            for task in (poll, gone):
+                task.cancel()
+            await asyncio.gather(poll, gone, return_exceptions=True)
+
+    async def _take(self, connection: EngineConnection) -> None:
+        if connection.session.transport != "polling":
+            raise RequestError(3, "Bad request")
+        try:
+            packets = decode_payload(self.body.decode())
+        except (ProtocolError, UnicodeDecodeError) as error:
+            failure = error if isinstance(error, ProtocolError) else ProtocolError("the payload is not UTF-8")
+            connection.fail(failure)
+            raise failure from None
+        for packet in packets:
+            await connection.receive(packet)
+        await self._respond(200, b"ok", TEXT)
+
+    async def _respond(self, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+        """Answer, and be done with this request."""
+        all_headers = [
+            *headers,
+            (b"cache-control", b"no-store"),
+            (b"content-length", str(len(body)).encode()),
+        ]
+        if status != 204:
+            all_headers += cors_headers(self.scope["headers"], self.endpoint.allowed_origins)
+        await self.send({"type": "http.response.start", "status": status, "headers": all_headers})
+        await self.send({"type": "http.response.body", "body": body})
+        raise StopConsumer
+
+
+class PlainWebSocketConsumer(WebSocketConsumer):
+    """The same commands and events as JSON messages, for clients without Socket.IO."""
+
+    def __init__(self, endpoint: PlainEndpoint) -> None:
+        self.endpoint = endpoint
+        self.app: PlainApp | None = None
+
+    async def websocket_connect(self, message: dict[str, Any]) -> None:
+        if not origin_allowed(self.scope["headers"], self.endpoint.allowed_origins):
+            log.info("handshake_refused", transport="plain", address=self.client.address, reason="Origin not allowed")
+            await self.refuse()
+        pipe = await self.accept()
+        self.app = await self.endpoint.open(pipe, self.client, self.hang_up)
+
+    async def websocket_receive(self, message: dict[str, Any]) -> None:
+        text: str | None = message.get("text")
+        data: str | bytes = text if text is not None else message["bytes"]
+        if self.app is None:
+            return
+        if len(data if isinstance(data, bytes) else data.encode()) > self.endpoint.max_payload_bytes:
+            self.hang_up(1009)
+            return
+        try:
+            request = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            request = None
+        await self.app.receive(request)
+
+    async def websocket_disconnect(self, message: dict[str, Any]) -> None:
+        raise StopConsumer
+
+    def ended(self) -> None:
+        if self.app is not None:
+            self.endpoint.forget(self.app, "transport close")
+
+
+class ClosedConsumer(WebSocketConsumer):
+    """WebSockets at paths where there is nothing are refused without a traceback."""
+
+    async def websocket_connect(self, message: dict[str, Any]) -> None:
+        log.info("handshake_refused", transport="websocket", address=self.client.address, reason="nothing at this path")
+        await self.refuse()

@@ -1,0 +1,57 @@
+"""Entries: events with their place in the history."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from events.domain.event import Event
+from events.domain.topics import KINDS, kind_of, topic_name
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a history: `number` entries have been written in the life of the history named `epoch`.
+
+    Numbers compare only within one epoch: a history that was lost starts again at 0, and without the epoch a reader
+    that had seen 57 would take the new 57 for the one it knows.
+    """
+
+    epoch: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event in the history.
+
+    number:   its place in the journal; also its offset in the topic `all`
+    document: the JSON object that clients get: the publisher's, with `event_id` and `offsets` at its end
+    topics:   `all` first
+    offsets:  its number in each of these topics
+    """
+
+    number: int
+    document: bytes
+    topics: tuple[str, ...]
+    offsets: tuple[int, ...]
+
+
+def event_id(position: Position) -> str:
+    """The id of the event at a position: unique over all epochs, and it tells the order within one."""
+    return f"{position.epoch}-{position.number}"
+
+
+def stamp(event: Event, position: Position, offsets: Sequence[int]) -> Entry:
+    """Give an event its place. The publisher's text is kept byte for byte; two fields are added at its end."""
+    numbers = ",".join(f'"{kind_of(topic)}":{offset}' for topic, offset in zip(event.topics, offsets, strict=True))
+    suffix = f',"event_id":"{event_id(position)}","offsets":{{{numbers}}}}}'
+    return Entry(position.number, event.document[:-1].rstrip() + suffix.encode(), event.topics, tuple(offsets))
+
+
+def parse_entry(document: bytes) -> Entry:
+    """The entry of a stamped document, as the journal keeps it."""
+    fields = orjson.loads(document)
+    offsets: dict[str, int] = fields["offsets"]
+    topics = tuple(kind if kind not in KINDS else topic_name(kind, fields[f"{kind}_id"]) for kind in offsets)
+    return Entry(offsets["all"], document, topics, tuple(offsets.values()))

@@ -1,0 +1,53 @@
+"""Every error that a client can be told, with its stable code.
+
+A code never changes its meaning. Whether a repeat can help is part of the table, so that clients need not guess.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorKind:
+    """One row of the table: `retry` says that the same request can succeed later without a change."""
+
+    code: str
+    retry: bool
+
+
+AUTHENTICATION_REQUIRED: Final = ErrorKind("authentication_required", retry=False)
+INVALID_PAYLOAD: Final = ErrorKind("invalid_payload", retry=False)
+MISSING_FIELD: Final = ErrorKind("missing_field", retry=False)
+INVALID_FIELD: Final = ErrorKind("invalid_field", retry=False)
+UNKNOWN_COMMAND: Final = ErrorKind("unknown_command", retry=False)
+TOO_MANY_SUBSCRIPTIONS: Final = ErrorKind("too_many_subscriptions", retry=False)
+HISTORY_UNAVAILABLE: Final = ErrorKind("history_unavailable", retry=True)
+INTERNAL_ERROR: Final = ErrorKind("internal_error", retry=True)
+
+ALL_KINDS: Final = (
+    AUTHENTICATION_REQUIRED,
+    INVALID_PAYLOAD,
+    MISSING_FIELD,
+    INVALID_FIELD,
+    UNKNOWN_COMMAND,
+    TOO_MANY_SUBSCRIPTIONS,
+    HISTORY_UNAVAILABLE,
+    INTERNAL_ERROR,
+)
+
+
+class CommandError(Exception):
+    """A client's command that cannot be carried out; becomes the `error` event of that client and nobody else's."""
+
+    def __init__(self, kind: ErrorKind, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.field = field
+
+    def payload(self) -> dict[str, Any]:
+        """The body of the `error` event: the guide's `message` first."""
+        body: dict[str, Any] = {"message": self.message, "code": self.kind.code}
+        if self.field is not None:
+            body["field"] = self.field
+        return body

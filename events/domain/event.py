@@ -1,0 +1,103 @@
+"""Events as executors publish them: JSON objects with a few common fields, checked here and nowhere else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+
+from events.domain.topics import ALL, KINDS, topic_name
+
+#: Fields that every event has. `timestamp` is ISO 8601.
+REQUIRED_FIELDS: Final = ("type", "execution_id", "workflow_id", "timestamp")
+
+#: Fields that the server adds. A publisher's own values under these names are replaced.
+STAMPED_FIELDS: Final = ("event_id", "offsets")
+
+#: Optional ids that make an event a member of a further topic.
+OPTIONAL_IDS: Final = ("bot_id", "strategy_id")
+
+
+@dataclass(frozen=True, slots=True)
+class EventLimits:
+    """Bounds on one event. `max_bytes` counts its JSON text in UTF-8, `max_id_length` the characters of an id."""
+
+    max_bytes: int = 1_000_000
+    max_id_length: int = 256
+
+
+class InvalidEvent(ValueError):
+    """A document that is not an event. `field` names what is wrong, `message` says how to mend it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One checked event.
+
+    document: the publisher's JSON object as UTF-8 text, untouched but for surrounding white space.
+    topics:   `all` first, then one topic per id that the event carries.
+    """
+
+    document: bytes
+    topics: tuple[str, ...]
+
+
+def parse_event(raw: bytes, limits: EventLimits) -> Event:
+    """Check one published document. Raises `InvalidEvent`."""
+    if len(raw) > limits.max_bytes:
+        raise InvalidEvent("event", f"The event has {len(raw)} bytes; at most {limits.max_bytes} are taken (WS_MAX_EVENT_BYTES).")
+    try:
+        fields = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise InvalidEvent("event", f"The event is not valid JSON: {error}.") from None
+    if not isinstance(fields, dict):
+        raise InvalidEvent("event", "The event must be a JSON object.")
+    topics = _topics(fields, limits)
+    if any(name in fields for name in STAMPED_FIELDS):
+        raw = orjson.dumps({key: value for key, value in fields.items() if key not in STAMPED_FIELDS})
+    return Event(raw.strip(), topics)
+
+
+def encode_event(fields: Mapping[str, Any]) -> bytes:
+    """The JSON text of an event given as a mapping; datetimes become ISO 8601 in UTC. Raises `InvalidEvent`."""
+    try:
+        return orjson.dumps(dict(fields), option=orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z)
+    except TypeError as error:
+        raise InvalidEvent("event", f"The event cannot be written as JSON: {error}.") from None
+
+
+def _topics(fields: dict[str, Any], limits: EventLimits) -> tuple[str, ...]:
+    for name in REQUIRED_FIELDS:
+        _check_text(name, fields.get(name), limits)
+    _check_timestamp(fields["timestamp"])
+    topics = [ALL, topic_name(KINDS[0], fields["workflow_id"])]
+    for kind, name in zip(KINDS[1:], OPTIONAL_IDS, strict=True):
+        identifier = fields.get(name)
+        if identifier is not None:
+            _check_text(name, identifier, limits)
+            topics.append(topic_name(kind, identifier))
+    return tuple(topics)
+
+
+def _check_text(name: str, value: object, limits: EventLimits) -> None:
+    if value is None:
+        raise InvalidEvent(name, f"{name} is missing.")
+    if not isinstance(value, str):
+        raise InvalidEvent(name, f"{name} must be a string.")
+    if not value.strip():
+        raise InvalidEvent(name, f"{name} must not be empty.")
+    if len(value) > limits.max_id_length:
+        raise InvalidEvent(name, f"{name} has {len(value)} characters; at most {limits.max_id_length} are taken (WS_MAX_ID_LENGTH).")
+
+
+def _check_timestamp(value: str) -> None:
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        raise InvalidEvent("timestamp", "timestamp must be ISO 8601, for example 2026-01-24T10:00:00.000Z.") from None

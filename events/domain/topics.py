@@ -1,0 +1,23 @@
+"""Topic names: `workflow:<id>`, `bot:<id>`, `strategy:<id>`, and `all`."""
+
+from typing import Final
+
+ALL: Final = "all"
+
+#: Kinds that are named by an id, in the order in which an event lists its topics.
+KINDS: Final = ("workflow", "bot", "strategy")
+
+
+def topic_name(kind: str, identifier: str) -> str:
+    """The topic of one workflow, bot or strategy."""
+    return f"{kind}:{identifier}"
+
+
+def kind_of(topic: str) -> str:
+    """`all`, or the part of a topic name before the first colon."""
+    return topic.partition(":")[0]
+
+
+def identifier_of(topic: str) -> str:
+    """The id within a topic name; empty for `all`. Ids may hold colons themselves."""
+    return topic.partition(":")[2]

@@ -1,0 +1,121 @@
+"""Slow clients: served from the journal at the speed at which they read, instead of being buffered for."""
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from events.domain.entry import Entry
+from events.fanout.session import Session
+from events.fanout.wire import Delivery
+from events.ports import History, Unavailable
+
+if TYPE_CHECKING:
+    from events.fanout.hub import Hub
+
+log = structlog.get_logger("events")
+
+#: Journal entries per read.
+PAGE = 500
+
+#: How often lagging clients are looked at. Bounds the rate of catching up, not the latency of live events.
+INTERVAL_S = 0.025
+
+
+class CatchUp:
+    """The lagging sessions of one hub."""
+
+    def __init__(self, hub: "Hub", history: History) -> None:
+        self._hub = hub
+        self._history = history
+        #: Session -> when it last took something (monotonic), and what was unsent then.
+        self._lagging: dict[Session, tuple[float, int]] = {}
+        self._any = asyncio.Event()
+        #: How often a client fell behind.
+        self.lagged = 0
+
+    def __len__(self) -> int:
+        return len(self._lagging)
+
+    def lag(self, session: Session, unsent: Entry) -> None:
+        """Stop sending live events to a client; `unsent` is the first that it has not been sent."""
+        session.cursor = unsent.number - 1
+        session.offsets = {name: self._hub.offset(name) for name in session.topics}
+        for name, offset in zip(unsent.topics, unsent.offsets, strict=True):
+            if name in session.offsets:
+                session.offsets[name] = offset - 1
+        self.lagged += 1
+        self._lagging[session] = (time.monotonic(), session.pipe.pending)
+        self._any.set()
+        log.warning("client_lagging", sid=session.sid, backlog_bytes=session.pipe.pending)
+
+    def forget(self, session: Session) -> None:
+        """Make a session live, or be done with one whose connection ended."""
+        session.cursor = None
+        session.offsets = {}
+        self._lagging.pop(session, None)
+
+    async def run(self) -> None:
+        """Serve lagging clients, for ever."""
+        while True:
+            await self._any.wait()
+            for session in list(self._lagging):
+                try:
+                    await self._serve(session)
+                except Unavailable:
+                    pass  # The history comes back or the deadline passes; the hub reports the outage.
+                self._check_deadline(session)
+            if not self._lagging:
+                self._any.clear()
+                continue
+            await asyncio.sleep(INTERVAL_S)
+
+    async def _serve(self, session: Session) -> None:
+        """Send what the client missed until its buffer is half full or it is live again."""
+        while session.cursor is not None and session.pipe.pending <= session.limits.buffer_bytes // 2:
+            cursor, here = session.cursor, self._hub.position
+            page = await self._history.read(cursor, PAGE)
+            if session.cursor != cursor or page.epoch != here.epoch:
+                return  # Its connection ended, or the history began anew, while we read.
+            for entry in page.entries:
+                if entry.number > self._hub.position.number:
+                    break
+                session.cursor = entry.number
+                if session.wants(entry):
+                    self._send(session, entry)
+            if session.cursor >= self._hub.position.number or not page.entries:
+                self._go_live(session)
+
+    def _send(self, session: Session, entry: Entry) -> None:
+        for name, offset in zip(entry.topics, entry.offsets, strict=True):
+            if name in session.offsets:
+                self._check_offset(session, name, offset - 1)
+                session.offsets[name] = max(session.offsets[name], offset)
+        session.pipe.write(Delivery(entry).message(session.dialect))
+        session.sent += 1
+        self._hub.counters.sent += 1
+
+    def _check_offset(self, session: Session, name: str, before: int) -> None:
+        """Tell the client when events of a topic between what it was sent and `before` are in no history any more."""
+        served = session.offsets[name]
+        if before > served:
+            session.emit("events_missed", self._hub.missed(name, served + 1, before, "client_too_slow"))
+
+    def _go_live(self, session: Session) -> None:
+        for name in session.offsets:
+            self._check_offset(session, name, self._hub.offset(name))
+        self.forget(session)
+        log.info("client_caught_up", sid=session.sid)
+
+    def _check_deadline(self, session: Session) -> None:
+        """Cut off a client that takes nothing at all for its deadline."""
+        if session not in self._lagging:
+            return
+        now, pending = time.monotonic(), session.pipe.pending
+        since, before = self._lagging[session]
+        if pending < before or not pending:
+            since = now
+        self._lagging[session] = (since, pending)
+        if now - since > session.limits.drain_deadline_s:
+            session.disconnect(f"client too slow: took nothing for {session.limits.drain_deadline_s:g} s")

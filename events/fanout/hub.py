@@ -1,0 +1,295 @@
+"""The hub: one per server process. Hears every event in one order, and hands each to the sessions that want it."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+
+import structlog
+
+from events.domain.entry import Entry, Position
+from events.domain.topics import ALL, identifier_of, kind_of
+from events.fanout.catch_up import CatchUp
+from events.fanout.counters import Counters
+from events.fanout.session import Session
+from events.fanout.topic import Topic
+from events.fanout.wire import Delivery
+from events.ports import Batch, History, Recent, Unavailable
+
+log = structlog.get_logger("events")
+
+#: Journal entries per read while a hole is filled.
+PAGE = 500
+
+#: Pause before the history is asked again after it could not be reached.
+RETRY_S = 0.25
+
+#: How long a subscription waits for a history that cannot be reached before the client is told.
+TOPIC_TIMEOUT_S = 10.0
+
+
+class Hub:
+    """Topics to sessions.
+
+    All changes happen on the event loop in steps that do not await, in the order of the journal. So whoever joins a topic
+    gets the topic's buffer in the same step in which it becomes a member: no event can fall between replay and live, and
+    none can come twice.
+
+    The group that brings the batches may lose, repeat and reorder them. Only the batch that continues the hub's position
+    is taken; anything ahead of it makes the hub read the journal instead.
+    """
+
+    def __init__(self, history: History, recent_events: int) -> None:
+        self._history = history
+        self._recent_events = recent_events
+        self._topics: dict[str, Topic] = {}
+        self._loading: dict[str, asyncio.Future[None]] = {}
+        self._ready = asyncio.Event()
+        self._behind = asyncio.Event()
+        self.catch_up = CatchUp(self, history)
+        self.sessions: dict[str, Session] = {}
+        self.position = Position("", 0)
+        #: Monotonic time of the last sign of life from the group; 0 before the first.
+        self.heard_at = 0.0
+        self.counters = Counters()
+        self.repairs = 0
+        #: Set when a client came, went or changed its subscriptions; for whoever reports that.
+        self.changed = asyncio.Event()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the hub knows the history's position; until then subscriptions wait."""
+        return self._ready.is_set()
+
+    # -- what the group brings ------------------------------------------------------------------------------------------
+
+    def receive(self, batch: Batch) -> None:
+        """Take a batch from the group if it continues what is known; otherwise have the journal read."""
+        self.heard_at = time.monotonic()
+        here = self.position
+        if batch.epoch == here.epoch and batch.first + len(batch.entries) - 1 <= here.number:
+            return
+        if self._behind.is_set() or batch.epoch != here.epoch or batch.first > here.number + 1:
+            # Also while a hole is being filled: the journal has this batch too, and order is safe that way.
+            self._behind.set()
+            return
+        self._apply(batch.entries[here.number + 1 - batch.first :])
+
+    def receive_heartbeat(self, position: Position) -> None:
+        """Compare positions with the relay: what it has and we have not was lost on the way."""
+        self.heard_at = time.monotonic()
+        here = self.position
+        if position.epoch != here.epoch or position.number > here.number:
+            self._behind.set()
+
+    def _apply(self, entries: Sequence[Entry]) -> None:
+        """Hand consecutive entries to the sessions. The hot path: nothing here waits, encodes or logs per delivery."""
+        due: dict[Session, list[Delivery]] = {}
+        for entry in entries:
+            found = [topic for name in entry.topics if (topic := self._topics.get(name)) is not None]
+            if not found:
+                continue
+            delivery = Delivery(entry)
+            for topic in found:
+                topic.add(entry)
+            # One client may have joined several of the event's topics; it gets one copy.
+            sessions: Iterable[Session] = found[0].sessions if len(found) == 1 else set().union(*(t.sessions for t in found))
+            for session in sessions:
+                if session in due:
+                    due[session].append(delivery)
+                else:
+                    due[session] = [delivery]
+        self.position = Position(self.position.epoch, entries[-1].number)
+        self._deliver(due)
+
+    def _deliver(self, due: dict[Session, list[Delivery]]) -> None:
+        for session, deliveries in due.items():
+            if session.lagging:
+                continue
+            if session.deliver(deliveries):
+                self.counters.sent += len(deliveries)
+            else:
+                self.catch_up.lag(session, deliveries[0].entry)
+
+    # -- sessions -------------------------------------------------------------------------------------------------------
+
+    def add(self, session: Session) -> None:
+        """Take a new client in."""
+        self.sessions[session.sid] = session
+        self.counters.connections += 1
+        self.changed.set()
+
+    def remove(self, session: Session) -> None:
+        """Forget a client whose connection ended."""
+        session.closed = True
+        self.sessions.pop(session.sid, None)
+        self.catch_up.forget(session)
+        for topic in list(session.topics):
+            self.leave(session, topic)
+        self.changed.set()
+
+    async def open(self, name: str) -> None:
+        """Make a topic's buffer complete and hold it until `join` or `release` is called, one of them exactly once.
+
+        Raises `Unavailable` when the history cannot be reached for `TOPIC_TIMEOUT_S`; nothing is held then.
+        """
+        topic = self._topics.get(name)
+        if topic is None:
+            topic = self._topics[name] = Topic(name, self._recent_events)
+            self._loading[name] = asyncio.ensure_future(self._load(topic))
+        topic.joining += 1
+        loading = self._loading.get(name)
+        try:
+            if loading is not None:
+                # Shielded: the read is shared by all who asked meanwhile, and one of them may go away.
+                await asyncio.wait_for(asyncio.shield(loading), TOPIC_TIMEOUT_S)
+        except TimeoutError:
+            self.release(name)
+            raise Unavailable("The event history cannot be reached.") from None
+        except BaseException:
+            self.release(name)
+            raise
+
+    def join(self, session: Session, name: str) -> Topic:
+        """The step in which a client becomes a member: the buffer as it is now is its replay, all else comes live."""
+        topic = self._topics[name]
+        topic.joining -= 1
+        if name not in session.topics:
+            topic.sessions.add(session)
+            session.topics[name] = self.position.number
+            if session.lagging:
+                session.offsets[name] = topic.offset
+            self.changed.set()
+        return topic
+
+    def release(self, name: str) -> None:
+        """Let go of a topic that was opened but not joined."""
+        topic = self._topics[name]
+        topic.joining -= 1
+        self._drop_if_idle(topic)
+
+    def leave(self, session: Session, name: str) -> None:
+        """Unsubscribe a client; does nothing when it was not subscribed."""
+        session.topics.pop(name, None)
+        session.offsets.pop(name, None)
+        topic = self._topics.get(name)
+        if topic is not None:
+            topic.sessions.discard(session)
+            self._drop_if_idle(topic)
+            self.changed.set()
+
+    def offset(self, name: str) -> int:
+        """The offset of a topic that somebody listens to."""
+        topic = self._topics.get(name)
+        return topic.offset if topic is not None else 0
+
+    def _drop_if_idle(self, topic: Topic) -> None:
+        """Buffers are kept for topics that somebody listens to; any other is read from history when it is wanted."""
+        if topic.idle:
+            self._topics.pop(topic.name, None)
+            loading = self._loading.pop(topic.name, None)
+            if loading is not None:
+                loading.cancel()
+
+    # -- history --------------------------------------------------------------------------------------------------------
+
+    async def _load(self, topic: Topic) -> None:
+        try:
+            await self._ready.wait()
+            while True:
+                try:
+                    (recent,) = await self._history.recent([topic.name])
+                    break
+                except Unavailable:
+                    await asyncio.sleep(RETRY_S)
+            self._merge(topic, recent)
+        finally:
+            if self._loading.get(topic.name) is asyncio.current_task():
+                del self._loading[topic.name]
+
+    def _merge(self, topic: Topic, recent: Recent) -> None:
+        """Make a buffer complete up to the hub's position, neither less nor more.
+
+        While the history was read, live entries may have come (they are in the topic's buffer already), and the history
+        may be ahead of the hub (those entries are still to come live, so they are left out here).
+        """
+        if recent.epoch != self.position.epoch:
+            self._behind.set()
+            return
+        here = self.position.number
+        known = {entry.number: entry for entry in (*recent.entries, *topic.buffer) if entry.number <= here}
+        ahead = sum(1 for entry in recent.entries if entry.number > here)
+        topic.load([known[number] for number in sorted(known)], recent.offset - ahead)
+
+    async def run(self) -> None:
+        """Find the history's position, then fill every hole that is noticed, for ever."""
+        while True:
+            try:
+                if not self.ready:
+                    self.position = await self._history.position()
+                    self._ready.set()
+                await self._behind.wait()
+                await self._repair()
+            except Unavailable as error:
+                log.warning("history_unavailable", reason=str(error))
+                await asyncio.sleep(RETRY_S)
+
+    async def _repair(self) -> None:
+        """Read the journal from the hub's position until nothing is missing."""
+        self.repairs += 1
+        read = 0
+        while True:
+            page = await self._history.read(self.position.number, PAGE)
+            if page.epoch != self.position.epoch or page.number < self.position.number:
+                self._start_over(Position(page.epoch, 0 if page.epoch != self.position.epoch else page.number))
+            elif page.entries and page.entries[0].number > self.position.number + 1:
+                await self._skip_to(page.entries[0].number - 1)
+            elif page.entries:
+                read += len(page.entries)
+                self._apply(page.entries)
+            if self.position.number >= page.number or not page.entries:
+                break
+        self._behind.clear()
+        log.info("journal_read", entries=read, number=self.position.number)
+
+    def _start_over(self, position: Position) -> None:
+        """The history was lost and began anew: so do we, from its first entry, and every subscriber is told."""
+        log.error("history_lost", was=self.position.epoch, now=position.epoch)
+        self.position = position
+        for name, topic in self._topics.items():
+            topic.load((), 0)
+            self._tell_missed(topic.sessions, name, None, None, "history_lost")
+        for session in self.sessions.values():
+            session.topics = dict.fromkeys(session.topics, position.number)
+            self.catch_up.forget(session)
+
+    async def _skip_to(self, number: int) -> None:
+        """The journal does not reach back to our position. Whoever wanted what lies between gets what the recent buffers
+        still hold of it, and is told of the rest."""
+        log.error("journal_gap", first=self.position.number + 1, last=number)
+        names = [name for name in self._topics if name not in self._loading]
+        recents = await self._history.recent(names)
+        self.position = Position(self.position.epoch, number)
+        due: dict[Session, dict[int, Delivery]] = {}
+        for name, recent in zip(names, recents, strict=True):
+            topic = self._topics.get(name)
+            if topic is None:
+                continue
+            served = topic.offset
+            self._merge(topic, recent)
+            fresh = [entry for entry in topic.buffer if topic.offset_of(entry) > served]
+            live = [session for session in topic.sessions if not session.lagging]
+            if topic.offset - served > len(fresh):
+                self._tell_missed(live, name, served + 1, topic.offset - len(fresh), "history_trimmed")
+            for session in live:
+                due.setdefault(session, {}).update((entry.number, Delivery(entry)) for entry in fresh)
+        self._deliver({session: [found[key] for key in sorted(found)] for session, found in due.items() if found})
+
+    def _tell_missed(self, sessions: Iterable[Session], name: str, first: int | None, last: int | None, reason: str) -> None:
+        for session in list(sessions):
+            session.emit("events_missed", self.missed(name, first, last, reason))
+
+    def missed(self, name: str, first: int | None, last: int | None, reason: str) -> dict[str, object]:
+        """What `events_missed` tells: the topic, the range of its offsets (null: unknown), and why."""
+        kind = kind_of(name)
+        body: dict[str, object] = {"type": "all_bots"} if name == ALL else {"type": kind, f"{kind}_id": identifier_of(name)}
+        return body | {"from": first, "to": last, "reason": reason, "epoch": self.position.epoch}

@@ -1,0 +1,259 @@
+"""The relay: bus -> history -> group. One leads at a time; what `manage.py runbus` runs."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import structlog
+
+from events.domain.entry import Position
+from events.domain.event import Event, EventLimits, InvalidEvent, parse_event
+from events.fanout.counters import Counters
+from events.ports import (
+    Append,
+    Batch,
+    BusEntry,
+    BusReader,
+    DeadLetter,
+    FencedOut,
+    GroupSender,
+    History,
+    Lease,
+    Moved,
+    Unavailable,
+)
+
+log = structlog.get_logger("events")
+
+T = TypeVar("T")
+
+#: Documents per step. One step is one atomic write to the history and one message to the group.
+BATCH = 500
+
+#: How long one read of the bus waits for a document.
+READ_WAIT_S = 1.0
+
+#: Pause before something that could not be reached is tried again.
+RETRY_S = 0.25
+
+TRIM_INTERVAL_S = 30.0
+
+#: How much of a refused document is kept.
+DEAD_LETTER_BYTES = 4_096
+
+
+class LostLease(Exception):
+    """Somebody else leads now."""
+
+
+class Relay:
+    """Reads every input, gives each event its place in the history, and sends it to the group.
+
+    A crash at any instruction neither loses nor doubles an event of a durable input: the input's cursor is written in the
+    same step as what was read, and what the group was not sent the hubs read from the journal.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        sender: GroupSender,
+        readers: Sequence[BusReader],
+        lease: Lease,
+        owner: str,
+        limits: EventLimits,
+        *,
+        lease_ttl_s: float,
+        heartbeat_s: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._history = history
+        self._sender = sender
+        self._readers = readers
+        self._lease = lease
+        self._owner = owner
+        self._limits = limits
+        self._lease_ttl_s = lease_ttl_s
+        self._heartbeat_s = heartbeat_s
+        self._clock = clock
+        self._fence = 0
+        self._position = Position("", 0)
+        # Inputs take turns: entries reach the group in the order of the journal.
+        self._turn = asyncio.Lock()
+        self.leading = False
+        self.counters = Counters()
+        #: Which inputs were last read to their end.
+        self._idle = {reader.name: False for reader in readers}
+
+    async def run(self) -> None:
+        """Lead whenever nobody else does, for ever."""
+        while True:
+            await self._acquire()
+            try:
+                await self._lead()
+            except* (LostLease, FencedOut):
+                log.warning("relay_lost_lease", owner=self._owner)
+            finally:
+                self.leading = False
+                await self.close()
+
+    async def run_burst(self) -> None:
+        """Lead until every input has been read to its end."""
+        await self._acquire()
+        work = asyncio.create_task(self._lead())
+        try:
+            while not all(self._idle.values()) and not work.done():
+                await asyncio.sleep(0.02)
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            self.leading = False
+            await self.close()
+
+    async def close(self) -> None:
+        """Give the lease back, so that a standby need not wait for it to run out."""
+        try:
+            await self._lease.release(self._owner)
+        except Unavailable:
+            log.info("relay_lease_left_to_expire", owner=self._owner)
+
+    async def _acquire(self) -> None:
+        waiting = False
+        while True:
+            try:
+                fence = await self._lease.acquire(self._owner, self._lease_ttl_s)
+            except Unavailable as error:
+                log.warning("relay_waits", reason=str(error))
+                fence = None
+            if fence is not None:
+                self._fence = fence
+                return
+            if not waiting:
+                waiting = True
+                log.info("relay_standby", owner=self._owner)
+            await asyncio.sleep(self._lease_ttl_s / 6)
+
+    async def _lead(self) -> None:
+        self._position = await _retry(self._history.position)
+        self.leading = True
+        log.info("relay_leads", owner=self._owner, fence=self._fence, epoch=self._position.epoch, number=self._position.number)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._renew())
+            tasks.create_task(self._beat())
+            tasks.create_task(self._trim())
+            for reader in self._readers:
+                tasks.create_task(self._pump(reader))
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease_ttl_s / 3)
+            try:
+                if not await self._lease.renew(self._owner, self._lease_ttl_s):
+                    raise LostLease
+            except Unavailable as error:
+                # Nobody can take the lease either while its store is away; the fence guards the rest.
+                log.warning("relay_cannot_renew", reason=str(error))
+
+    async def _beat(self) -> None:
+        """Tell the hubs where the history is, so that one that missed a message knows within a second."""
+        while True:
+            try:
+                await self._sender.heartbeat(self._position)
+            except Unavailable as error:
+                log.warning("relay_heartbeat_failed", reason=str(error))
+            await asyncio.sleep(self._heartbeat_s)
+
+    async def _trim(self) -> None:
+        while True:
+            try:
+                await self._history.trim(self._clock())
+            except Unavailable as error:
+                log.warning("relay_trim_failed", reason=str(error))
+            await asyncio.sleep(TRIM_INTERVAL_S)
+
+    async def _pump(self, reader: BusReader) -> None:
+        """Carry one input over, batch by batch."""
+        cursor = await _retry(lambda: self._history.cursor(reader.name)) if reader.durable else ""
+        while True:
+            try:
+                entries = await reader.read(cursor, BATCH, READ_WAIT_S)
+            except Unavailable as error:
+                log.warning("bus_unavailable", source=reader.name, reason=str(error))
+                await asyncio.sleep(RETRY_S)
+                continue
+            self._idle[reader.name] = not entries
+            if entries:
+                cursor = entries[-1].cursor
+                await self._relay(reader.name, cursor, entries)
+
+    async def _relay(self, source: str, cursor: str, entries: Sequence[BusEntry]) -> None:
+        events, rejected = self._check(source, entries)
+        async with self._turn:
+            await self._append(source, cursor, events, rejected)
+        self.counters.received += len(events)
+        self.counters.rejected += len(rejected)
+
+    def _check(self, source: str, entries: Sequence[BusEntry]) -> tuple[list[Event], list[DeadLetter]]:
+        events: list[Event] = []
+        rejected: list[DeadLetter] = []
+        for entry in entries:
+            try:
+                events.append(parse_event(entry.document, self._limits))
+            except InvalidEvent as error:
+                log.warning("event_rejected", source=source, field=error.field, reason=error.message)
+                document = entry.document[:DEAD_LETTER_BYTES]
+                rejected.append(DeadLetter(source, error.field, error.message, document, self._clock()))
+        return events, rejected
+
+    async def _append(self, source: str, cursor: str, events: Sequence[Event], rejected: Sequence[DeadLetter]) -> None:
+        """Write one step and send it on; an outage only delays it, and never makes it happen twice."""
+        while True:
+            before = self._position
+            try:
+                written = await self._history.append(Append(self._fence, before, source, cursor, events, rejected))
+            except Moved as moved:
+                log.warning("history_moved", expected=before.number, found=moved.position.number, epoch=moved.position.epoch)
+                self._position = moved.position
+                continue
+            except Unavailable as error:
+                log.warning("history_unavailable", reason=str(error))
+                await asyncio.sleep(RETRY_S)
+                if await self._was_taken(before, source, cursor, len(events)):
+                    return
+                continue
+            if written:
+                epoch = before.epoch
+                self._position = Position(epoch, written[-1].number)
+                await self._send(Batch(epoch, written[0].number, written))
+            return
+
+    async def _was_taken(self, before: Position, source: str, cursor: str, events: int) -> bool:
+        """Whether a step whose answer was lost was taken. The hubs find it in the journal by the next heartbeat then.
+
+        Nobody else writes while we lead, so the input's cursor, or the position where there is no cursor, tells.
+        """
+        after = await _retry(self._history.position)
+        if cursor:
+            taken = await _retry(lambda: self._history.cursor(source)) == cursor
+        else:
+            taken = events > 0 and after == Position(before.epoch, before.number + events)
+        if taken:
+            self._position = after
+        return taken
+
+    async def _send(self, batch: Batch) -> None:
+        try:
+            await self._sender.send(batch)
+        except Unavailable as error:
+            # The journal has the batch; the hubs will read it there.
+            log.warning("group_unavailable", reason=str(error))
+
+
+async def _retry(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask until there is an answer."""
+    while True:
+        try:
+            return await ask()
+        except Unavailable as error:
+            log.warning("history_unavailable", reason=str(error))
+            await asyncio.sleep(RETRY_S)

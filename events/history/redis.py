@@ -1,0 +1,184 @@
+"""The history on Redis, shared by all processes. Redis Cluster is not supported: `append.lua` makes key names as it runs."""
+
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from events.conf import HistoryLimits
+from events.domain.entry import Entry, Position, parse_entry, stamp
+from events.domain.topics import ALL
+from events.ports import Append, DeadLetter, FencedOut, JournalPage, Moved, Recent, Unavailable
+from events.redis_link import Keys, RedisLink
+
+_APPEND: Final = Path(__file__).with_name("append.lua").read_text(encoding="utf-8")
+
+#: How often a read starts over because the history was lost and began anew meanwhile.
+_ATTEMPTS: Final = 5
+
+
+class RedisHistory:
+    """See `Keys` for what is kept where, and `append.lua` for the one step that writes.
+
+    The journal may keep a hundred entries more than its cap: Redis drops them in blocks. What `trim` drops by age was
+    written before an earlier call of `trim`, as those calls mark the time.
+
+    Reads are pipelines, not transactions, as a Redis that is out of memory refuses the latter. What was read is of one epoch
+    when the epoch was the same before and after.
+    """
+
+    def __init__(self, link: RedisLink, keys: Keys, limits: HistoryLimits) -> None:
+        self._link = link
+        self._keys = keys
+        self._limits = limits
+        self._append = link.script(_APPEND)
+        self._epoch = ""
+
+    async def append(self, batch: Append) -> list[Entry]:
+        """As the port says. A writer that has seen more than there is proves that the end was lost: a new epoch begins."""
+        reply = await self._append((self._keys.history, self._keys.fence, self._keys.rejected), self._append_args(batch))
+        if reply[0] == b"fenced":
+            raise FencedOut(f"fencing token {batch.fence} is older than {int(reply[1])}")
+        epoch, number = reply[1].decode(), int(reply[2])
+        if reply[0] == b"moved":
+            raise Moved(Position(epoch, number))
+        return list(_stamped(batch, Position(epoch, number), reply[3:]))
+
+    async def cursor(self, source: str) -> str:
+        found = await self._link.call("HGET", self._keys.history, f"cursor:{source}")
+        return found.decode() if found else ""
+
+    async def position(self) -> Position:
+        epoch, number = await self._link.call("HMGET", self._keys.history, "epoch", "number")
+        if epoch is None:
+            _, (epoch, number) = await self._link.atomically(
+                [
+                    ("HSETNX", self._keys.history, "epoch", secrets.token_hex(8)),
+                    ("HMGET", self._keys.history, "epoch", "number"),
+                ]
+            )
+        return Position(epoch.decode(), int(number or 0))
+
+    async def read(self, after: int, limit: int) -> JournalPage:
+        for _ in range(_ATTEMPTS):
+            epoch = await self._known_epoch()
+            (before, number), found, present = await self._link.pipeline(
+                [
+                    ("HMGET", self._keys.history, "epoch", "number"),
+                    ("XRANGE", self._keys.journal(epoch), f"{max(after, 0) + 1}-0", "+", "COUNT", limit),
+                    ("HGET", self._keys.history, "epoch"),
+                ]
+            )
+            if self._is_present(before) and self._is_present(present):
+                entries = _entries(found)
+                return JournalPage(epoch, entries, max(int(number or 0), entries[-1].number if entries else 0))
+        raise self._restless()
+
+    async def recent(self, topics: Sequence[str]) -> list[Recent]:
+        """The recent buffer of `all` is the end of the journal. Each topic is whole in itself; events may come between two."""
+        for _ in range(_ATTEMPTS):
+            epoch = await self._known_epoch()
+            present = ("HGET", self._keys.history, "epoch")
+            commands = [command for topic in topics for command in self._recent_commands(epoch, topic)]
+            before, *replies, after = await self._link.pipeline([present, *commands, present])
+            if self._is_present(before) and self._is_present(after):
+                return [_recent(epoch, *pair) for pair in zip(replies[::2], replies[1::2], strict=True)]
+        raise self._restless()
+
+    async def trim(self, now: float) -> int:
+        position = await self.position()
+        marks, cutoff = self._keys.marks(position.epoch), f"({now - self._limits.journal_age_s}"
+        _, _, old = await self._link.atomically(
+            [
+                # A number keeps its first mark: later ones would make the last entries of a quiet history young for ever.
+                ("ZADD", marks, "NX", now, position.number),
+                ("PEXPIRE", marks, 2 * _milliseconds(self._limits.journal_age_s)),
+                ("ZREVRANGEBYSCORE", marks, cutoff, "-inf", "LIMIT", 0, 1),
+            ]
+        )
+        if not old:
+            return 0
+        dropped, _ = await self._link.atomically(
+            [
+                ("XTRIM", self._keys.journal(position.epoch), "MINID", f"{int(old[0]) + 1}-0"),
+                ("ZREMRANGEBYSCORE", marks, "-inf", cutoff),
+            ]
+        )
+        return int(dropped)
+
+    async def rejected(self, limit: int) -> list[DeadLetter]:
+        letters = await self._link.call("XREVRANGE", self._keys.rejected, "+", "-", "COUNT", limit)
+        return [_dead_letter(fields) for _, fields in letters]
+
+    async def close(self) -> None:
+        """Nothing to close: the link belongs to whoever made it."""
+
+    def _append_args(self, batch: Append) -> list[Any]:
+        limits = self._limits
+        args: list[Any] = [
+            self._keys.epochs,
+            batch.fence,
+            batch.expected.epoch,
+            batch.expected.number,
+            secrets.token_hex(8),
+            batch.source,
+            batch.cursor,
+            limits.recent_events,
+            _milliseconds(limits.recent_ttl_s),
+            limits.journal_events,
+            _milliseconds(limits.journal_age_s),
+            _milliseconds(limits.offset_ttl_s),
+            limits.dead_letters,
+            len(batch.events),
+            len(batch.rejected),
+        ]
+        for event in batch.events:
+            args += (event.document[:-1].rstrip(), len(event.topics) - 1, *event.topics[1:])
+        for letter in batch.rejected:
+            args += (letter.source, letter.field, letter.reason, letter.document, letter.at)
+        return args
+
+    def _recent_commands(self, epoch: str, topic: str) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """The offset first: the entries that are read after it can only be newer, and then they tell the offset."""
+        span = ("+", "-", "COUNT", self._limits.recent_events)
+        if topic == ALL:
+            return ("HGET", self._keys.history, "number"), ("XREVRANGE", self._keys.journal(epoch), *span)
+        return ("GET", self._keys.offset(epoch, topic)), ("XREVRANGE", self._keys.recent(epoch, topic), *span)
+
+    async def _known_epoch(self) -> str:
+        if not self._epoch:
+            self._epoch = (await self.position()).epoch
+        return self._epoch
+
+    def _is_present(self, found: bytes | None) -> bool:
+        if found is not None and found.decode() == self._epoch:
+            return True
+        self._epoch = found.decode() if found else ""
+        return False
+
+    def _restless(self) -> Unavailable:
+        return Unavailable(f"{self._link.where} lost the history {_ATTEMPTS} times during one read")
+
+
+def _stamped(batch: Append, before: Position, offsets: Sequence[int]) -> Iterator[Entry]:
+    given = iter(offsets)
+    for number, event in enumerate(batch.events, before.number + 1):
+        yield stamp(event, Position(before.epoch, number), [number, *(next(given) for _ in event.topics[1:])])
+
+
+def _entries(replies: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> list[Entry]:
+    return [parse_entry(fields[b"d"]) for _, fields in replies]
+
+
+def _recent(epoch: str, offset: bytes | None, newest_first: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> Recent:
+    newest = int(newest_first[0][0].partition(b"-")[0]) if newest_first else 0
+    return Recent(epoch, max(int(offset or 0), newest), _entries(reversed(newest_first)))
+
+
+def _dead_letter(fields: dict[bytes, bytes]) -> DeadLetter:
+    source, field, reason = (fields[name].decode() for name in (b"source", b"field", b"reason"))
+    return DeadLetter(source, field, reason, fields[b"document"], float(fields[b"at"]))
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))

@@ -1,0 +1,1 @@
+"""The leader's lease on each backend."""

@@ -1,0 +1,231 @@
+"""Ways out to a client: a WebSocket straight to its transport, a WebSocket over ASGI `send`, and the outbox of long-polling.
+
+Per delivery, ASGI `send` through daphne costs about 30 us (a frame is built, the write is put off by a turn of the loop and
+two epoll calls); handing a frame that was built once for all to the connection's transport costs a tenth. So where the ASGI
+server lets us find the transport behind `send`, we write to it; anywhere else, and under TLS, the portable way is taken.
+Both ways pass the same tests.
+"""
+
+import asyncio
+import functools
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+import structlog
+
+from events.fanout.wire import Pipe, WireMessage
+from events.protocol.engineio import encode_payload
+from events.protocol.frames import binary_frame
+
+log = structlog.get_logger("events")
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class ClosablePipe(Pipe, Protocol):
+    """A pipe that can be shut when its connection is about to be closed."""
+
+    def shut(self) -> None:
+        """Take everything and send nothing from now on; what was handed over before still leaves."""
+
+
+def _discard(*_: object) -> None:
+    """Where the data of a shut pipe goes."""
+
+
+class TwistedTransport(Protocol):
+    """What we use of a Twisted TCP connection (`twisted.internet.abstract.FileDescriptor`)."""
+
+    connected: int
+    disconnecting: int
+    dataBuffer: bytes
+    offset: int
+    _tempDataBuffer: list[bytes]
+    _tempDataLen: int
+
+    def write(self, data: bytes) -> None: ...
+
+    def writeSomeData(self, data: bytes) -> int | BaseException: ...
+
+
+class TwistedPipe:
+    """A WebSocket under daphne. Writes to the socket at once while nothing is queued, else behind what is queued."""
+
+    def __init__(self, transport: TwistedTransport) -> None:
+        self._transport = transport
+
+    @property
+    def pending(self) -> int:
+        transport = self._transport
+        return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+
+    def write(self, message: WireMessage) -> None:
+        self._write(message.frame)
+
+    def write_many(self, messages: Sequence[WireMessage]) -> None:
+        self._write(b"".join([message.frame for message in messages]))
+
+    def write_binary(self, data: bytes) -> None:
+        self._write(binary_frame(data))
+
+    def shut(self) -> None:
+        # Nothing may follow a close frame.
+        self._write = _discard  # type: ignore[method-assign]
+
+    def _write(self, data: bytes) -> None:
+        transport = self._transport
+        if transport.dataBuffer or transport._tempDataBuffer or not transport.connected or transport.disconnecting:
+            transport.write(data)
+            return
+        sent = transport.writeSomeData(data)
+        # An exception says that the connection is lost; the reactor finds that out by itself.
+        if isinstance(sent, int) and sent < len(data):
+            transport.write(data[sent:])
+
+
+class AsyncioPipe:
+    """A WebSocket under uvicorn: an asyncio transport writes at once while nothing is queued."""
+
+    def __init__(self, transport: asyncio.WriteTransport) -> None:
+        self._transport = transport
+
+    @property
+    def pending(self) -> int:
+        return self._transport.get_write_buffer_size()
+
+    def write(self, message: WireMessage) -> None:
+        self._write(message.frame)
+
+    def write_many(self, messages: Sequence[WireMessage]) -> None:
+        self._write(b"".join([message.frame for message in messages]))
+
+    def write_binary(self, data: bytes) -> None:
+        self._write(binary_frame(data))
+
+    def shut(self) -> None:
+        self._write = _discard  # type: ignore[method-assign]
+
+    def _write(self, data: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+
+class AsgiPipe:
+    """A WebSocket under any ASGI server. A task of its own sends, because `send` may wait and a pipe must not."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._queue: deque[str | bytes] = deque()
+        self._sender: asyncio.Task[None] | None = None
+        self.pending = 0
+
+    def write(self, message: WireMessage) -> None:
+        self._put(message.text, len(message.payload))
+
+    def write_many(self, messages: Sequence[WireMessage]) -> None:
+        for message in messages:
+            self.write(message)
+
+    def write_binary(self, data: bytes) -> None:
+        self._put(data, len(data))
+
+    def _put(self, data: str | bytes, size: int) -> None:
+        self._queue.append(data)
+        self.pending += size
+        if self._sender is None:
+            self._sender = asyncio.get_running_loop().create_task(self._drain())
+
+    def shut(self) -> None:
+        self._put = _discard  # type: ignore[method-assign]
+
+    async def flush(self) -> None:
+        """Wait until all that was handed over has been taken by the server."""
+        if self._sender is not None:
+            await asyncio.wait([self._sender])
+
+    async def _drain(self) -> None:
+        try:
+            while self._queue:
+                data = self._queue.popleft()
+                await self._send({"type": "websocket.send", "text" if isinstance(data, str) else "bytes": data})
+                self.pending -= len(data) if isinstance(data, bytes) else len(data.encode())
+        except Exception as error:
+            # The server refuses to send on a connection that is gone; its consumer is told by websocket.disconnect.
+            log.debug("send_failed", reason=repr(error))
+            self._queue.clear()
+            self.pending = 0
+        finally:
+            self._sender = None
+
+
+class PollingPipe:
+    """The outbox of a long-polling client: packets wait here for its next request."""
+
+    def __init__(self) -> None:
+        self._packets: list[str | bytes] = []
+        self._filled = asyncio.Event()
+        self.pending = 0
+
+    def write(self, message: WireMessage) -> None:
+        self._put(message.text, len(message.payload))
+
+    def write_many(self, messages: Sequence[WireMessage]) -> None:
+        for message in messages:
+            self.write(message)
+
+    def write_binary(self, data: bytes) -> None:
+        self._put(data, len(data))
+
+    def _put(self, packet: str | bytes, size: int) -> None:
+        self._packets.append(packet)
+        self.pending += size
+        self._filled.set()
+
+    def shut(self) -> None:
+        self._put = _discard  # type: ignore[method-assign]
+
+    async def filled(self) -> None:
+        """Wait until there is something to take."""
+        await self._filled.wait()
+
+    def take(self) -> str:
+        """Everything that waits, as one payload; empty when nothing does."""
+        return encode_payload(self.drain())
+
+    def drain(self) -> list[str | bytes]:
+        """Everything that waits, packet by packet."""
+        packets, self._packets, self.pending = self._packets, [], 0
+        self._filled.clear()
+        return packets
+
+
+def websocket_pipe(send: Send) -> ClosablePipe:
+    """The best way out that the ASGI server behind `send` offers. Call it after the WebSocket was accepted."""
+    transport = _daphne_transport(send)
+    if transport is not None:
+        return TwistedPipe(transport)
+    asyncio_transport = _uvicorn_transport(send)
+    if asyncio_transport is not None:
+        return AsyncioPipe(asyncio_transport)
+    return AsgiPipe(send)
+
+
+def _daphne_transport(send: Send) -> TwistedTransport | None:
+    """daphne passes `send` as `functools.partial(Server.handle_reply, protocol)`."""
+    if not isinstance(send, functools.partial) or len(send.args) != 1:
+        return None
+    transport = getattr(send.args[0], "transport", None)
+    # TLS wraps the connection in an object without these: what we wrote to the socket below would not be encrypted.
+    plain = all(hasattr(transport, name) for name in ("writeSomeData", "dataBuffer", "_tempDataBuffer", "_tempDataLen"))
+    return transport if plain and not getattr(transport, "TLS", False) else None
+
+
+def _uvicorn_transport(send: Send) -> asyncio.WriteTransport | None:
+    """uvicorn passes `send` as a bound method of the object that owns `transport`."""
+    owner = getattr(send, "__self__", None)
+    transport = getattr(owner, "transport", None)
+    if not isinstance(transport, asyncio.WriteTransport) or not type(owner).__module__.startswith("uvicorn."):
+        return None
+    # TLS is fine here: an asyncio SSL transport encrypts what it is given.
+    return transport

@@ -1,0 +1,72 @@
+"""Plain JSON over WebSocket: `{"event": …, "data": …}` both ways, and `"id"` where the client wants an answer to a command."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from events.commands import CommandHandler
+from events.conf import EventsConfig
+from events.domain import errors
+from events.domain.errors import CommandError
+from events.fanout.session import ClientInfo, Session
+from events.fanout.wire import Dialect, Pipe
+
+
+class PlainApp:
+    """One client."""
+
+    def __init__(self, session: Session, commands: CommandHandler) -> None:
+        self.session = session
+        self._commands = commands
+
+    async def receive(self, request: Any) -> None:
+        """Take one message; None when it was not JSON."""
+        if not isinstance(request, dict) or not isinstance(request.get("event"), str):
+            message = 'A message must be a JSON object with a command\'s name: {"event": "subscribe_workflow", "data": {…}}.'
+            self._commands.refuse(self.session, CommandError(errors.INVALID_PAYLOAD, message, "event").payload())
+            return
+        answer = await self._commands.handle(self.session, request["event"], request.get("data"))
+        if "id" in request:
+            self.session.emit("ack", {"id": request["id"], "data": answer})
+
+
+class PlainEndpoint:
+    """The plain WebSockets of this process."""
+
+    def __init__(self, commands: Callable[[], Awaitable[CommandHandler]], config: EventsConfig) -> None:
+        self._commands = commands
+        self._config = config
+        self._apps: dict[PlainApp, CommandHandler] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self.allowed_origins = config.allowed_origins
+        self.max_payload_bytes = config.max_payload_bytes
+
+    async def open(self, pipe: Pipe, client: ClientInfo, hang_up: Callable[[], None]) -> PlainApp:
+        """A client connected."""
+        commands = await self._commands()
+
+        def disconnect(reason: str) -> None:
+            self.forget(app, reason)
+            hang_up()
+
+        session = Session(
+            secrets.token_urlsafe(15), Dialect.PLAIN, pipe, self._config.session, client, disconnect, transport="plain"
+        )
+        app = PlainApp(session, commands)
+        self._apps[app] = commands
+        await commands.connect(session, {})
+        return app
+
+    def forget(self, app: PlainApp, reason: str) -> None:
+        """A client is gone."""
+        commands = self._apps.pop(app, None)
+        if commands is not None:
+            task = asyncio.get_running_loop().create_task(commands.disconnect(app.session, reason))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    def close_all(self, reason: str) -> None:
+        """End every connection."""
+        for app in list(self._apps):
+            app.session.disconnect(reason)

@@ -1,0 +1,279 @@
+"""What the fan-out needs from the world, each port with its guarantee.
+
+Every port has a memory adapter (the embedded server) and a Redis adapter (several processes); both pass the same contract
+suite in tests/contracts. Adapters raise `Unavailable` when their backend cannot be reached or refuses to serve, and
+nothing else that a caller is expected to handle unless a method says so.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from events.domain.entry import Entry, Position
+from events.domain.event import Event
+
+
+class Unavailable(Exception):
+    """The backend of a port cannot be reached or refuses to serve. The message says which one and why."""
+
+
+class FencedOut(Exception):
+    """A writer with an older fencing token than the newest was refused: somebody else leads now."""
+
+
+class Moved(Exception):
+    """The history is not where the writer believed it to be; nothing was written. `position` is where it is."""
+
+    def __init__(self, position: Position) -> None:
+        super().__init__(f"the history is at {position}")
+        self.position = position
+
+
+# -- event bus ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BusEntry:
+    """One published document. `cursor` is where the next read goes on from; empty for inputs that keep nothing."""
+
+    cursor: str
+    document: bytes
+
+
+class EventBus(Protocol):
+    """Where executors publish."""
+
+    async def publish(self, documents: Sequence[bytes]) -> list[str]:
+        """Put documents on the bus, in order; returns the bus's id of each. When it returns, the bus has them all."""
+
+    async def close(self) -> None: ...
+
+
+class BusReader(Protocol):
+    """One input of the relay.
+
+    name:    the name under which the history keeps this input's cursor
+    durable: True when documents stay on the bus until trimmed, so that reading goes on after the last cursor without
+             loss. False when only what is published while somebody reads can be had; `cursor` is then ignored.
+    """
+
+    name: str
+    durable: bool
+
+    async def read(self, cursor: str, limit: int, wait_s: float) -> list[BusEntry]:
+        """Up to `limit` documents after `cursor` (empty: from the oldest kept), in the order of publishing.
+
+        Returns as soon as there is one, with all that have accumulated up to the limit; an empty list after `wait_s`.
+        Must not be called twice at once.
+        """
+
+    def dropped(self) -> int:
+        """How many documents this input had to drop since it was made because the relay was too slow to read."""
+
+    async def close(self) -> None: ...
+
+
+# -- history -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A document that was refused. `document` is cut to its first 4,096 bytes. `at` is Unix time in seconds."""
+
+    source: str
+    field: str
+    reason: str
+    document: bytes
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """What the relay writes in one atomic step.
+
+    fence:    the writer's fencing token
+    expected: where the writer believes the history to be
+    source:   the input that was read, and `cursor` how far (empty: the input keeps no cursor)
+    """
+
+    fence: int
+    expected: Position
+    source: str
+    cursor: str
+    events: Sequence[Event] = ()
+    rejected: Sequence[DeadLetter] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class JournalPage:
+    """A run of the journal: entries with consecutive numbers, after the number asked for.
+
+    epoch:    the history's present epoch
+    entries:  consecutive; when the first is not the successor of the number asked for, what lies between was trimmed
+    number:   the number of the journal's last entry, whether or not it is on this page
+    """
+
+    epoch: str
+    entries: Sequence[Entry]
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """The last events of a topic, oldest first, and the topic's offset (0 when it never had an event)."""
+
+    epoch: str
+    offset: int
+    entries: Sequence[Entry]
+
+
+class History(Protocol):
+    """The journal (all recent events in order), the recent buffer of each topic, the offsets, and the inputs' cursors.
+
+    An epoch lasts until the history is lost. Within it, numbers and each topic's offsets grow by one per event.
+    """
+
+    async def append(self, batch: Append) -> list[Entry]:
+        """Write events, their offsets, the dead letters and the input's cursor: all of it or nothing.
+
+        Raises `FencedOut` when a newer fencing token has written, `Moved` when the history is not at `expected`.
+        After `Unavailable` the caller cannot know whether the step was taken; `position` tells.
+        """
+
+    async def cursor(self, source: str) -> str:
+        """How far an input has been read; empty when never."""
+
+    async def position(self) -> Position:
+        """Where the history is. Gives an empty history its epoch."""
+
+    async def read(self, after: int, limit: int) -> JournalPage:
+        """Up to `limit` journal entries with numbers above `after`."""
+
+    async def recent(self, topics: Sequence[str]) -> list[Recent]:
+        """The recent buffer of each topic asked for, in one round trip."""
+
+    async def trim(self, now: float) -> int:
+        """Drop journal entries older than the age cap (`now` is Unix time); returns how many. Called by the leader."""
+
+    async def rejected(self, limit: int) -> list[DeadLetter]:
+        """The newest dead letters, newest first."""
+
+    async def close(self) -> None: ...
+
+
+# -- fan-out between processes -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive entries, the first of which follows entry number `first - 1`."""
+
+    epoch: str
+    first: int
+    entries: Sequence[Entry]
+
+
+class GroupSender(Protocol):
+    """The relay's side of the group. At most once: a message may be lost, repeated or reordered, and nobody is told."""
+
+    async def send(self, batch: Batch) -> None: ...
+
+    async def heartbeat(self, position: Position) -> None: ...
+
+
+class GroupReceiver(Protocol):
+    """The hub's side of the group. Both are called on the event loop, one at a time, and must not block."""
+
+    def receive(self, batch: Batch) -> None: ...
+
+    def receive_heartbeat(self, position: Position) -> None: ...
+
+
+class GroupInbox(Protocol):
+    """Joins the group and hands what arrives to a receiver."""
+
+    async def run(self, receiver: GroupReceiver) -> None:
+        """Stays joined until cancelled. Any other return or exception means that the process is deaf: run it again."""
+
+
+# -- leadership --------------------------------------------------------------------------------------------------------
+
+
+class Lease(Protocol):
+    """Who leads. At most one owner holds the lease at a time as long as clocks run at about the same speed; the fencing
+    token protects the history where they do not (a process that was stopped and resumed)."""
+
+    async def acquire(self, owner: str, ttl_s: float) -> int | None:
+        """Take the lease if nobody holds it. Returns a fencing token larger than all before, or None."""
+
+    async def renew(self, owner: str, ttl_s: float) -> bool:
+        """Prolong the lease; False when `owner` does not hold it any more."""
+
+    async def release(self, owner: str) -> None:
+        """Give the lease back at once, if `owner` holds it."""
+
+    async def holder(self) -> str | None: ...
+
+
+# -- what is known of other processes ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessReport:
+    """What one process says of itself.
+
+    kind:     `server` or `runbus`
+    started:  Unix time; `at` is when the report was made
+    gauges:   what is true now (clients, subscriptions, ...)
+    counters: what was counted since the previous report; the registry adds them up over all processes, dead ones too
+    clients:  one row per live client (see `events.stats.ClientRow`)
+    """
+
+    process: str
+    kind: str
+    host: str
+    pid: int
+    started: float
+    at: float
+    gauges: dict[str, Any] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
+    clients: list[dict[str, Any]] = field(default_factory=list)
+
+
+class ClientRegistry(Protocol):
+    """Who is connected where. A process that stops reporting is gone after `ttl_s`, whether or not it said goodbye."""
+
+    async def report(self, report: ProcessReport, ttl_s: float) -> None:
+        """Replace this process's earlier report, and add its counters to the totals: both or neither."""
+
+    async def withdraw(self, process: str) -> None:
+        """Forget a process that ends. Its part of the totals stays."""
+
+    async def reports(self) -> list[ProcessReport]:
+        """The report of each live process."""
+
+    async def totals(self) -> dict[str, int]:
+        """The counters of all processes that ever reported."""
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Emergency:
+    """The platform's emergency state: `normal`, `alert`, `halt` or `shutdown`, and why."""
+
+    state: str = "normal"
+    reason: str = ""
+
+
+class StateStore(Protocol):
+    """Small pieces of shared state, and the proof that the store behind them serves."""
+
+    async def ping(self) -> None:
+        """Raises `Unavailable` unless the store can be read and written now."""
+
+    async def emergency(self) -> Emergency: ...
+
+    async def set_emergency(self, emergency: Emergency) -> None: ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,25 @@
+"""WebSocket frames as a server sends them (RFC 6455, section 5.2): final, unmasked, no extensions."""
+
+import struct
+from typing import Final
+
+_TEXT: Final = 0x81
+_BINARY: Final = 0x82
+
+
+def text_frame(payload: bytes) -> bytes:
+    """One whole text message; `payload` is its UTF-8."""
+    return _header(_TEXT, len(payload)) + payload
+
+
+def binary_frame(payload: bytes) -> bytes:
+    """One whole binary message."""
+    return _header(_BINARY, len(payload)) + payload
+
+
+def _header(first: int, length: int) -> bytes:
+    if length < 126:
+        return struct.pack("!BB", first, length)
+    if length < 1 << 16:
+        return struct.pack("!BBH", first, 126, length)
+    return struct.pack("!BBQ", first, 127, length)

@@ -1,0 +1,236 @@
+"""One Redis as the adapters see it: connections with the right timeouts, errors in the ports' words, and all key names."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis import exceptions as errors
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from events.ports import Unavailable
+
+#: A Redis that has not answered after so long counts as gone. Blocking reads get their own waiting time on top.
+REPLY_TIMEOUT_S: Final = 2.0
+CONNECT_TIMEOUT_S: Final = 2.0
+
+#: Connections per link, and how long a command waits for one of them to become free.
+CONNECTIONS: Final = 16
+FREE_CONNECTION_TIMEOUT_S: Final = 1.0
+
+#: The most specific class first.
+_REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (errors.AuthenticationError, "refuses the user name or password"),
+    (errors.BusyLoadingError, "is still loading its data"),
+    (errors.ConnectionError, "cannot be reached"),
+    (errors.TimeoutError, "does not answer"),
+    (TimeoutError, "does not answer"),
+    (errors.OutOfMemoryError, "has no memory left and refuses to write"),
+    (errors.ReadOnlyError, "is a read-only replica"),
+    (errors.RedisError, "refuses to serve"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Every key that the adapters use; the whole data model.
+
+    Keys of one history hold its epoch: when an epoch ends, all that belonged to it is out of reach at once and expires by
+    itself. `append.lua` makes the same names, as it learns the epoch and the topics only while it runs: Redis Cluster, which
+    wants to know all keys beforehand, is not supported.
+    """
+
+    prefix: str
+    bus_name: str
+
+    @property
+    def bus(self) -> str:
+        """Stream that executors add to; also the pub/sub channel that they publish to. No prefix: they know this name."""
+        return self.bus_name
+
+    @property
+    def rejected(self) -> str:
+        """Stream of dead letters."""
+        return f"{self.bus_name}:rejected"
+
+    @property
+    def history(self) -> str:
+        """Hash: `epoch`, `number`, and `cursor:<source>` for each input."""
+        return f"{self.prefix}:history"
+
+    @property
+    def epochs(self) -> str:
+        """What the keys of all epochs begin with."""
+        return f"{self.prefix}:history:"
+
+    def epoch(self, epoch: str) -> str:
+        """What the keys of one epoch begin with."""
+        return f"{self.epochs}{epoch}:"
+
+    def journal(self, epoch: str) -> str:
+        """Stream: entry `<number>-0` has the stamped document in field `d`."""
+        return f"{self.epoch(epoch)}journal"
+
+    def recent(self, epoch: str, topic: str) -> str:
+        """Stream: entry `<offset>-0` has the stamped document in field `d`."""
+        return f"{self.epoch(epoch)}recent:{topic}"
+
+    def offset(self, epoch: str, topic: str) -> str:
+        """String: the topic's offset."""
+        return f"{self.epoch(epoch)}offset:{topic}"
+
+    def marks(self, epoch: str) -> str:
+        """Sorted set: how far the journal reached (member) at which Unix time (score)."""
+        return f"{self.epoch(epoch)}marks"
+
+    @property
+    def lease(self) -> str:
+        """String: who leads."""
+        return f"{self.prefix}:lease"
+
+    @property
+    def fence(self) -> str:
+        """String: the newest fencing token."""
+        return f"{self.prefix}:fence"
+
+    @property
+    def processes(self) -> str:
+        """Set: processes that may have a report."""
+        return f"{self.prefix}:processes"
+
+    def report(self, process: str) -> str:
+        """String: the report of one process, as JSON."""
+        return f"{self.prefix}:report:{process}"
+
+    @property
+    def totals(self) -> str:
+        """Hash: counters of all processes that ever reported."""
+        return f"{self.prefix}:totals"
+
+    @property
+    def emergency(self) -> str:
+        """Hash: `state` and `reason`."""
+        return f"{self.prefix}:emergency"
+
+    @property
+    def ping(self) -> str:
+        """String: written and read back to see whether Redis serves."""
+        return f"{self.prefix}:ping"
+
+
+class RedisLink:
+    """Commands to one Redis. Every method raises `Unavailable` when that Redis cannot be reached or refuses to serve.
+
+    Nothing is ever sent twice: a command whose reply was lost may have been carried out, and only the caller can know whether
+    a repeat does harm. Adapters share a link; whoever made it closes it.
+    """
+
+    def __init__(self, url: str, *, connections: int = CONNECTIONS) -> None:
+        """`url` is `redis://`, `rediss://` or `unix://`. Connects on first use. Raises `ValueError` for another scheme."""
+        self._client = _client(url, connections, REPLY_TIMEOUT_S)
+        # Blocked commands sit in connections of their own: they would take all the others', and their replies may be late.
+        self._patient = _client(url, connections, None)
+        self.where = _where(self._client)
+
+    async def call(self, *command: Any) -> Any:
+        """One command, one reply, in redis-py's shape for RESP 2 with bytes."""
+        async with self.serving():
+            return await _untyped(self._client.execute_command)(*command)
+
+    async def call_blocking(self, wait_s: float, *command: Any) -> Any:
+        """A command that may keep its reply back for `wait_s`. Cancelling it costs the connection, nothing else."""
+        async with self.serving(), asyncio.timeout(wait_s + REPLY_TIMEOUT_S):
+            return await _untyped(self._patient.execute_command)(*command)
+
+    async def pipeline(self, commands: Iterable[Sequence[Any]]) -> list[Any]:
+        """Many commands in one round trip; other clients' commands may come between them."""
+        return await self._pipeline(commands, atomic=False)
+
+    async def atomically(self, commands: Iterable[Sequence[Any]]) -> list[Any]:
+        """Many commands in one round trip, all of them or none, and nobody sees a part (MULTI)."""
+        return await self._pipeline(commands, atomic=True)
+
+    def script(self, text: str) -> "RedisScript":
+        """A Lua script to be run on this Redis."""
+        return RedisScript(self, self._client, text)
+
+    def pubsub(self) -> PubSub:
+        """A subscriber with a connection of its own. Use it within `serving`."""
+        return self._client.pubsub()
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Turns errors of Redis and of the network into `Unavailable`."""
+        try:
+            yield
+        except (errors.RedisError, OSError) as error:
+            if _is_read_only(error):
+                # After a failover the name leads elsewhere, but open connections stay with the old master.
+                await self._client.connection_pool.disconnect(inuse_connections=False)
+            raise Unavailable(f"{self.where} {_reason(error)}: {error}") from error
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+        await self._patient.aclose()
+
+    async def _pipeline(self, commands: Iterable[Sequence[Any]], *, atomic: bool) -> list[Any]:
+        async with self.serving(), self._client.pipeline(transaction=atomic) as pipeline:
+            for command in commands:
+                _untyped(pipeline.execute_command)(*command)
+            replies: list[Any] = await pipeline.execute()
+            return replies
+
+
+class RedisScript:
+    """A Lua script: sent once, then called by its digest."""
+
+    def __init__(self, link: RedisLink, client: "Redis", text: str) -> None:
+        self._link = link
+        self._script = client.register_script(text)
+
+    async def __call__(self, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """Run it. Redis takes up to a million arguments, the script reads them as they are."""
+        async with self._link.serving():
+            return await self._script(keys=keys, args=args)
+
+
+def _client(url: str, connections: int, reply_timeout_s: float | None) -> "Redis":
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=connections,
+        timeout=FREE_CONNECTION_TIMEOUT_S,
+        socket_timeout=reply_timeout_s,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+        # The oldest protocol has one shape per reply on every server and proxy, and its handshake asks for nothing.
+        protocol=2,
+        legacy_responses=True,
+        driver_info=None,
+    )
+    return Redis.from_pool(pool)
+
+
+def _untyped(function: Callable[..., Any]) -> Callable[..., Any]:
+    """redis-py leaves its general doors without annotations."""
+    return function
+
+
+def _where(client: "Redis") -> str:
+    """The address without user name and password."""
+    options = client.connection_pool.connection_kwargs
+    place = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+    return f"Redis at {place}/{options.get('db', 0)}"
+
+
+def _is_read_only(error: Exception) -> bool:
+    """Scripts wrap the error of the command that failed in a text of their own on Redis 6."""
+    return isinstance(error, errors.ReadOnlyError) or "-READONLY" in str(error)
+
+
+def _reason(error: Exception) -> str:
+    return next((reason for kind, reason in _REASONS if isinstance(error, kind)), "cannot be reached")

@@ -1,0 +1,103 @@
+"""daphne, with a backlog for reconnect storms, clear words when it cannot listen, and an end that takes clients along."""
+
+import asyncio
+import sys
+from typing import Any
+
+import structlog
+from daphne.server import Server
+from django.conf import settings
+from twisted.internet import defer, error
+from twisted.python.failure import Failure
+
+from events.asgi import ServerApplication
+from events.conf import EventsConfig
+
+log = structlog.get_logger("events")
+
+#: Connections that wait to be accepted. daphne's default of 50 makes a reconnect storm wait out SYN retransmits.
+BACKLOG = 4_096
+
+#: Stopping takes at most so long, whatever clients and Redis do.
+STOP_TIMEOUT_S = 1.5
+
+#: Engine.IO has its own heartbeat; daphne's pings are for plain WebSockets, whose clients need none.
+PING_INTERVAL_S = 20
+PING_TIMEOUT_S = 30
+
+
+class EventServer(Server):  # type: ignore[misc]  # daphne has no annotations
+    """daphne's server. `failure` says why it could not listen."""
+
+    failure = ""
+
+    def listen_error(self, failure: Failure) -> None:
+        reason = failure.value
+        if isinstance(reason, error.CannotListenError):
+            where = f"{reason.interface or '0.0.0.0'}:{reason.port}"
+            self.failure = f"Cannot listen on {where}: {reason.socketError}. Stop what uses it, or choose another port: --port 8002 (WS_PORT)."
+        else:
+            self.failure = f"Cannot listen: {reason}."
+        self.stop()
+
+    def kill_all_applications(self) -> "defer.Deferred[Any]":
+        """End every client properly. daphne's own way cancels the consumers and fails when one of them has just begun."""
+        stopping = asyncio.ensure_future(self._end())
+        return defer.Deferred.fromFuture(stopping)
+
+    async def _end(self) -> None:
+        for listener in self.listeners:
+            listener.addCallback(lambda port: port.stopListening())
+        try:
+            await asyncio.wait_for(self.application.close("server shutting down"), STOP_TIMEOUT_S)
+        except TimeoutError:
+            log.warning("stop_timed_out", seconds=STOP_TIMEOUT_S)
+        except Exception:
+            log.exception("stop_failed")
+        for details in self.connections.values():
+            application = details.get("application_instance")
+            if application is not None:
+                application.cancel()
+
+
+def run_server(application: ServerApplication, host: str, port: int) -> None:
+    """Listen and serve until the process is interrupted. Exits with 1 and one clear line when it cannot listen."""
+    config = EventsConfig.from_settings()
+    interface = host.replace(":", r"\:")
+    protocol = "tcp6" if ":" in host else "tcp"
+    limit = max(config.max_payload_bytes, 1) + 16
+    server = EventServer(
+        application=application,
+        endpoints=[f"{protocol}:port={port}:interface={interface}:backlog={BACKLOG}"],
+        # Sockets live as long as their clients; the default ends each after a day.
+        websocket_timeout=-1,
+        websocket_connect_timeout=20,
+        websocket_handshake_timeout=20,
+        websocket_max_message_size=limit,
+        websocket_max_frame_size=limit,
+        ping_interval=PING_INTERVAL_S,
+        ping_timeout=PING_TIMEOUT_S,
+        proxy_forwarded_address_header="X-Real-IP" if settings.WS_PROXY_HEADERS else None,
+        proxy_forwarded_proto_header="X-Forwarded-Proto" if settings.WS_PROXY_HEADERS else None,
+        verbosity=0,
+        server_name="",
+        ready_callable=lambda: _start(application, host, port),
+    )
+    server.run()
+    if server.failure:
+        print(server.failure, file=sys.stderr)
+        sys.exit(1)
+
+
+def _start(application: ServerApplication, host: str, port: int) -> None:
+    """Start the server process as soon as the loop runs, so that it is known to the others before its first client."""
+    loop = asyncio.get_event_loop()
+    loop.call_soon(lambda: _owned.add(loop.create_task(_started(application, host, port))))
+
+
+_owned: set[asyncio.Task[None]] = set()
+
+
+async def _started(application: ServerApplication, host: str, port: int) -> None:
+    await application.commands()
+    log.info("listening", host=host, port=port)

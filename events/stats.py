@@ -1,0 +1,199 @@
+"""The one window out: what the server processes do, as read-only snapshots. `monitoring` imports nothing else."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Any
+
+from events.bridge import ask
+from events.conf import EventsConfig
+from events.domain.timestamps import iso
+from events.ports import Emergency, ProcessReport, Unavailable
+from events.wiring import Adapters, ServerProcess
+
+__all__ = ["ClientRow", "Component", "Emergency", "Health", "ProcessReport", "Snapshot", "Unavailable", "health", "snapshot"]
+
+#: A component that has not answered for so long is not healthy.
+COMPONENT_TIMEOUT_S = 1.5
+
+#: A hub that has not heard from the relay for so long is deaf. Heartbeats come each second.
+DEAF_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRow:
+    """One live client of any process.
+
+    transport:    `websocket`, `polling` or `plain`
+    connected_at: Unix time
+    topics:       the first of its subscriptions
+    """
+
+    sid: str
+    process: str
+    transport: str
+    address: str
+    user_agent: str
+    connected_at: float
+    authenticated: bool
+    workflows: int
+    bots: int
+    strategies: int
+    everything: bool
+    topics: list[str]
+    sent: int
+    backlog_bytes: int
+    lagging: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All processes at one time.
+
+    started:       Unix time at which the longest-running server process started
+    totals:        counters of all processes: connections, received, sent, rejected, errors
+    recent_buffer: events that a subscriber to everything would get now
+    """
+
+    at: float
+    started: float
+    processes: list[ProcessReport]
+    clients: list[ClientRow]
+    totals: dict[str, int]
+    recent_buffer: int
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One part that the server needs. `detail` says what is wrong and what to do; empty when healthy."""
+
+    healthy: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether events flow."""
+
+    at: float
+    started: float
+    state: Component
+    events: Component
+    emergency: Emergency
+    connected_clients: int
+    total_connections: int
+
+    @property
+    def healthy(self) -> bool:
+        return self.state.healthy and self.events.healthy
+
+
+def snapshot() -> Snapshot:
+    """What is known of all processes. Raises `Unavailable`. Callable from any thread but not on the event loop."""
+    return ask(read_snapshot)
+
+
+def health() -> Health:
+    """Asks every component. Never raises; answers within some two seconds whatever hangs."""
+    try:
+        return ask(read_health, 2 * COMPONENT_TIMEOUT_S)
+    except Unavailable as error:
+        broken = Component(False, str(error))
+        return Health(time.time(), time.time(), broken, broken, Emergency(), 0, 0)
+
+
+async def read_snapshot(adapters: Adapters, process: ServerProcess | None) -> Snapshot:
+    """As `snapshot`, on the event loop."""
+    reports, counted, position = await asyncio.gather(
+        adapters.registry.reports(), adapters.registry.totals(), adapters.history.position()
+    )
+    if process is not None:
+        # Of ourselves we know more than we last reported.
+        reports = [report for report in reports if report.process != process.name] + [process.report()]
+        counted = Counter(counted) + Counter(process.unreported())
+    servers = [report for report in reports if report.kind == "server"]
+    return Snapshot(
+        at=time.time(),
+        started=min((report.started for report in servers), default=time.time()),
+        processes=sorted(reports, key=lambda report: report.started),
+        clients=[ClientRow(**row) for report in servers for row in report.clients],
+        totals={name: counted.get(name, 0) for name in ("connections", "received", "sent", "rejected", "errors")},
+        recent_buffer=min(position.number, EventsConfig.from_settings().history.recent_events),
+    )
+
+
+async def read_health(adapters: Adapters, process: ServerProcess | None) -> Health:
+    """As `health`, on the event loop."""
+    state, events, emergency, found = await asyncio.gather(
+        _component(adapters.state.ping()),
+        _component(_check_events(adapters, process)),
+        _answer(adapters.state.emergency(), Emergency()),
+        _answer(read_snapshot(adapters, process), None),
+    )
+    now = time.time()
+    if found is None:
+        # Nothing is known of the others; our own clients are still connected.
+        clients = len(process.hub.sessions) if process is not None else 0
+        connections = process.hub.counters.connections if process is not None else 0
+        return Health(now, process.started if process else now, state, events, emergency, clients, connections)
+    return Health(now, found.started, state, events, emergency, len(found.clients), found.totals["connections"])
+
+
+async def stats_update(process: ServerProcess) -> dict[str, Any]:
+    """The body of the `stats_update` event: what `/metrics` tells of all processes, without the list of clients."""
+    found = await read_snapshot(process.adapters, process)
+    subscriptions = sum(row.workflows + row.bots + row.strategies + row.everything for row in found.clients)
+    return {
+        "timestamp": iso(found.at),
+        "uptime_seconds": int(found.at - found.started),
+        "connections": {"current": len(found.clients), "total": found.totals["connections"]},
+        "subscriptions": {"total": subscriptions},
+        "events": {
+            "received": found.totals["received"],
+            "sent": found.totals["sent"],
+            "recent_buffer": found.recent_buffer,
+        },
+    }
+
+
+async def _component(check: Awaitable[None]) -> Component:
+    try:
+        await asyncio.wait_for(check, COMPONENT_TIMEOUT_S)
+    except Unavailable as error:
+        return Component(False, str(error))
+    except TimeoutError:
+        return Component(False, f"No answer within {COMPONENT_TIMEOUT_S:g} s.")
+    return Component(True)
+
+
+async def _answer(question: Awaitable[Any], otherwise: Any) -> Any:
+    try:
+        return await asyncio.wait_for(question, COMPONENT_TIMEOUT_S)
+    except (Unavailable, TimeoutError):
+        return otherwise
+
+
+async def _check_events(adapters: Adapters, process: ServerProcess | None) -> None:
+    """Raises `Unavailable` with the reason when events cannot flow."""
+    config = EventsConfig.from_settings()
+    if process is None and config.embedded:
+        raise Unavailable("No server runs in this process. Start one: python manage.py serve")
+    if await adapters.lease.holder() is None:
+        mend = "The log says why." if config.embedded else "Start one: python manage.py runbus"
+        raise Unavailable(f"No relay is running, so no event is delivered. {mend}")
+    if process is not None:
+        _check_process(process)
+
+
+def _check_process(process: ServerProcess) -> None:
+    broken = [state for state in process.tasks.unhealthy() if not state.running]
+    if broken:
+        names = ", ".join(f"{state.name} ({state.failure or 'stopped'})" for state in broken)
+        raise Unavailable(f"Background tasks of this server process do not run: {names}. They are restarted by themselves.")
+    if not process.hub.ready:
+        raise Unavailable("This server process has not read the history's position yet.")
+    silent = time.monotonic() - max(process.hub.heard_at, process.started_monotonic)
+    if silent > DEAF_S:
+        raise Unavailable(f"This server process has not heard from the relay for {silent:.0f} s; it keeps trying.")

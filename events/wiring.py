@@ -1,0 +1,263 @@
+"""The composition root: the only place that knows every part. Builds what one process runs."""
+
+import asyncio
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+
+from events.bus.memory import MemoryBus
+from events.bus.redis_pubsub import RedisPubSubReader
+from events.bus.redis_stream import RedisStreamBus, RedisStreamReader
+from events.channel_groups import ChannelGroupInbox, ChannelGroupSender
+from events.clients.memory import MemoryClientRegistry
+from events.clients.redis import RedisClientRegistry
+from events.conf import GROUP_NAME, EventsConfig
+from events.fanout.counters import Counters
+from events.fanout.hub import Hub
+from events.fanout.relay import Relay
+from events.history.memory import MemoryHistory
+from events.history.redis import RedisHistory
+from events.lease.memory import MemoryLease
+from events.lease.redis import RedisLease
+from events.ports import BusReader, ClientRegistry, EventBus, History, Lease, ProcessReport, StateStore, Unavailable
+from events.redis_link import Keys, RedisLink
+from events.state.memory import MemoryStateStore
+from events.state.redis import RedisStateStore
+from events.supervisor import Supervisor
+
+log = structlog.get_logger("events")
+
+#: How often a process reports what it does; and how soon after a client came, went or changed its subscriptions.
+REPORT_INTERVAL_S = 1.0
+REPORT_SOON_S = 0.1
+
+#: A process that has not reported for so long is taken as dead.
+REPORT_TTL_S = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """One adapter for each port. `readers` are the relay's inputs."""
+
+    bus: EventBus
+    readers: Sequence[BusReader]
+    history: History
+    registry: ClientRegistry
+    lease: Lease
+    state: StateStore
+    link: RedisLink | None = None
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for part in (*self.readers, self.bus, self.history, self.registry, self.state):
+            await part.close()
+        if self.link is not None:
+            await self.link.close()
+
+
+def build_adapters(config: EventsConfig) -> Adapters:
+    """The adapters that the configuration asks for. Nothing is connected before it is used."""
+    return _memory_adapters(config) if config.embedded else _redis_adapters(config)
+
+
+def _memory_adapters(config: EventsConfig) -> Adapters:
+    bus = MemoryBus(config.bus_events)
+    history = MemoryHistory(config.history)
+    return Adapters(bus, [bus.reader()], history, MemoryClientRegistry(), MemoryLease(), MemoryStateStore())
+
+
+def _redis_adapters(config: EventsConfig) -> Adapters:
+    link = RedisLink(config.redis_url)
+    keys = Keys(config.redis_prefix, config.bus_name)
+    makers: dict[str, Callable[[], BusReader]] = {
+        "stream": lambda: RedisStreamReader(link, keys),
+        "pubsub": lambda: RedisPubSubReader(link, keys),
+    }
+    return Adapters(
+        bus=RedisStreamBus(link, keys, config.bus_events),
+        readers=[makers[name]() for name in config.bus_inputs],
+        history=RedisHistory(link, keys, config.history),
+        registry=RedisClientRegistry(link, keys),
+        lease=RedisLease(link, keys),
+        state=RedisStateStore(link, keys),
+        link=link,
+    )
+
+
+class Process:
+    """What every process has: its identity, its adapters, its background tasks, and its report to the others."""
+
+    kind = ""
+
+    def __init__(self, config: EventsConfig) -> None:
+        self.config = config
+        self.adapters = build_adapters(config)
+        self.tasks = Supervisor()
+        self.started = time.time()
+        self.started_monotonic = time.monotonic()
+        self.loop = asyncio.get_running_loop()
+        # Readable in logs and in the admin, and never used twice.
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
+        self._reported = Counters()
+
+    def counters(self) -> Counters:
+        """What this process has counted since it started."""
+        raise NotImplementedError
+
+    def gauges(self) -> dict[str, Any]:
+        return {}
+
+    def clients(self) -> list[dict[str, Any]]:
+        return []
+
+    def build_relay(self) -> Relay:
+        """The relay that this process runs, if it runs one."""
+        config, adapters = self.config, self.adapters
+        return Relay(
+            adapters.history,
+            ChannelGroupSender(GROUP_NAME),
+            adapters.readers,
+            adapters.lease,
+            self.name,
+            config.event,
+            lease_ttl_s=config.lease_ttl_s,
+            heartbeat_s=config.heartbeat_s,
+        )
+
+    def unreported(self) -> dict[str, int]:
+        """What was counted since the last report."""
+        return self.counters().since(self._reported)
+
+    def report(self, counters: dict[str, int] | None = None) -> ProcessReport:
+        """What this process says of itself now."""
+        return ProcessReport(
+            process=self.name,
+            kind=self.kind,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started=self.started,
+            at=time.time(),
+            gauges=self.gauges(),
+            counters=counters or {},
+            clients=self.clients(),
+        )
+
+    async def report_now(self) -> None:
+        """Tell the registry. Counters are told once: what could not be delivered goes with the next report."""
+        now = replace(self.counters())
+        await self.adapters.registry.report(self.report(now.since(self._reported)), REPORT_TTL_S)
+        self._reported = now
+
+    async def run_reports(self, changed: asyncio.Event) -> None:
+        """Report each second, and soon after `changed` was set, for ever."""
+        while True:
+            changed.clear()
+            try:
+                await self.report_now()
+            except Unavailable as error:
+                log.warning("report_failed", reason=str(error))
+            await asyncio.sleep(REPORT_SOON_S)
+            try:
+                await asyncio.wait_for(changed.wait(), REPORT_INTERVAL_S - REPORT_SOON_S)
+            except TimeoutError:
+                continue
+
+    async def stop(self) -> None:
+        """End the background tasks, say goodbye to the others, close the connections."""
+        await self.tasks.stop()
+        try:
+            await self.report_now()
+            await self.adapters.registry.withdraw(self.name)
+        except Unavailable as error:
+            log.warning("goodbye_failed", reason=str(error))
+        await self.adapters.close()
+        log.info("process_stopped", process=self.name, kind=self.kind)
+
+
+class ServerProcess(Process):
+    """A process that serves clients: a hub, and in the embedded server the relay as well."""
+
+    kind = "server"
+
+    def __init__(self, config: EventsConfig) -> None:
+        super().__init__(config)
+        self.hub = Hub(self.adapters.history, config.history.recent_events)
+        self.relay = self.build_relay() if config.embedded else None
+
+    def start(self) -> None:
+        """Start the background tasks."""
+        inbox = ChannelGroupInbox(GROUP_NAME)
+        self.tasks.start("group", lambda: inbox.run(self.hub))
+        self.tasks.start("hub", self.hub.run)
+        self.tasks.start("catch-up", self.hub.catch_up.run)
+        self.tasks.start("report", lambda: self.run_reports(self.hub.changed))
+        if self.relay is not None:
+            self.tasks.start("relay", self.relay.run)
+        log.info("server_started", process=self.name, embedded=self.config.embedded)
+
+    def counters(self) -> Counters:
+        counted = replace(self.hub.counters)
+        if self.relay is not None:
+            counted.received, counted.rejected = self.relay.counters.received, self.relay.counters.rejected
+        return counted
+
+    def gauges(self) -> dict[str, Any]:
+        return {"clients": len(self.hub.sessions), "lagging": len(self.hub.catch_up), "repairs": self.hub.repairs}
+
+    def clients(self) -> list[dict[str, Any]]:
+        return [session.row() | {"process": self.name} for session in self.hub.sessions.values()]
+
+
+class RelayProcess(Process):
+    """What `manage.py runbus` runs."""
+
+    kind = "runbus"
+
+    def __init__(self, config: EventsConfig) -> None:
+        super().__init__(config)
+        self.relay = self.build_relay()
+
+    def start(self) -> None:
+        """Start the background tasks."""
+        self.tasks.start("relay", self.relay.run)
+        self.tasks.start("report", lambda: self.run_reports(asyncio.Event()))
+        log.info("runbus_started", process=self.name)
+
+    def counters(self) -> Counters:
+        return self.relay.counters
+
+    def gauges(self) -> dict[str, Any]:
+        return {"leading": self.relay.leading}
+
+
+class ServerSlot:
+    """The one server process of this operating system process, made when it is first needed.
+
+    ASGI servers start an application in different ways, and daphne tells it nothing at all; so whoever comes first, be it a
+    command, a lifespan message or a request, starts the process.
+    """
+
+    def __init__(self) -> None:
+        self.process: ServerProcess | None = None
+
+    async def ensure(self) -> ServerProcess:
+        """The running process, on the running event loop."""
+        if self.process is None or self.process.loop is not asyncio.get_running_loop():
+            self.process = ServerProcess(EventsConfig.from_settings())
+            self.process.start()
+        return self.process
+
+    async def stop(self) -> None:
+        """Stop the process if there is one."""
+        process, self.process = self.process, None
+        if process is not None:
+            await process.stop()
+
+
+server = ServerSlot()

@@ -1,0 +1,100 @@
+"""The live-clients table: what a search, an order and a page number select."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.core.paginator import Page, Paginator
+
+from events.stats import ClientRow
+
+PAGE_SIZE: Final = 100
+
+#: Newest first.
+DEFAULT_ORDER: Final = "-connected"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column. `value` is what it is sorted by."""
+
+    key: str
+    label: str
+    value: Callable[[ClientRow], Any]
+
+
+def subscription_count(client: ClientRow) -> int:
+    """All subscriptions of a client; the one to everything counts as one."""
+    return client.workflows + client.bots + client.strategies + client.everything
+
+
+COLUMNS: Final = (
+    Column("sid", "sid", lambda client: client.sid),
+    Column("process", "server process", lambda client: client.process),
+    Column("transport", "transport", lambda client: client.transport),
+    Column("address", "address", lambda client: client.address),
+    Column("agent", "user agent", lambda client: client.user_agent.casefold()),
+    Column("connected", "connected since", lambda client: client.connected_at),
+    Column("authenticated", "authenticated", lambda client: client.authenticated),
+    Column("subscriptions", "subscriptions", subscription_count),
+    Column("sent", "events sent", lambda client: client.sent),
+    Column("backlog", "backlog", lambda client: client.backlog_bytes),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What was asked for. `order` is a column's key, with `-` before it for the reverse; `page` counts from 1."""
+
+    search: str = ""
+    order: str = DEFAULT_ORDER
+    page: str = "1"
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, str]) -> "Query":
+        """From a query string's `q`, `o` and `p`. What makes no sense there counts as not given."""
+        order = params.get("o", DEFAULT_ORDER)
+        known = order.removeprefix("-") in {column.key for column in COLUMNS}
+        return cls(params.get("q", "").strip(), order if known else DEFAULT_ORDER, params.get("p", "1"))
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The head of a column. `direction` is empty unless the table is sorted by it; `order` is what a click asks for."""
+
+    key: str
+    label: str
+    direction: str
+    order: str
+
+
+def headers(query: Query) -> list[Header]:
+    """The table's head. Clicking the sorted column turns it round."""
+    return [_header(column, query) for column in COLUMNS]
+
+
+def select(clients: Iterable[ClientRow], query: Query) -> Page[ClientRow]:
+    """The page of clients that `query` asks for; the nearest page there is when the number is out of range."""
+    words = query.search.casefold().split()
+    found = [client for client in clients if _matches(client, words)]
+    return Paginator(_sorted(found, query.order), PAGE_SIZE).get_page(query.page)
+
+
+def _header(column: Column, query: Query) -> Header:
+    if query.order == column.key:
+        return Header(column.key, column.label, "ascending", f"-{column.key}")
+    direction = "descending" if query.order == f"-{column.key}" else ""
+    return Header(column.key, column.label, direction, column.key)
+
+
+def _matches(client: ClientRow, words: Sequence[str]) -> bool:
+    text = "\n".join((client.sid, client.address, client.user_agent, *client.topics)).casefold()
+    return all(word in text for word in words)
+
+
+def _sorted(clients: list[ClientRow], order: str) -> list[ClientRow]:
+    column = next(column for column in COLUMNS if column.key == order.removeprefix("-"))
+    # Equal values keep one order from refresh to refresh, or rows would dance.
+    clients.sort(key=lambda client: client.sid)
+    clients.sort(key=column.value, reverse=order.startswith("-"))
+    return clients

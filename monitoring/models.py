@@ -1,0 +1,28 @@
+"""The live clients as Django's admin sees them: a name and a permission, no table."""
+
+from typing import ClassVar
+
+from django.db import models
+
+
+class NotStored(models.Manager["LiveClient"]):
+    """Finds nothing: live clients are known to `events.stats`, and commands such as `dumpdata` must not look for a table."""
+
+    def get_queryset(self) -> models.QuerySet["LiveClient"]:
+        return super().get_queryset().none()
+
+
+class LiveClient(models.Model):
+    """A connected client. Gives the admin page its place in the index and its permission `monitoring.view_liveclient`."""
+
+    sid = models.CharField(primary_key=True, max_length=64)
+
+    objects: ClassVar[NotStored] = NotStored()
+
+    class Meta:
+        managed = False
+        default_permissions = ("view",)
+        verbose_name = "live client"
+
+    def __str__(self) -> str:
+        return self.sid

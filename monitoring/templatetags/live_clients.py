@@ -1,0 +1,39 @@
+"""Template helpers of the live-clients page."""
+
+from datetime import UTC, datetime
+
+from django import template
+
+from events.stats import ClientRow
+from monitoring.listing import subscription_count
+
+register = template.Library()
+
+#: Topics shown in a row; the rest is counted.
+TOPICS_SHOWN = 3
+
+
+@register.filter
+def from_unix(seconds: float) -> datetime:
+    """Unix seconds as a time in UTC."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+@register.filter
+def thousands(number: int) -> str:
+    """A number that people can read."""
+    return f"{number:,}"
+
+
+@register.filter
+def subscriptions(client: ClientRow) -> int:
+    """How many subscriptions a client has."""
+    return subscription_count(client)
+
+
+@register.filter
+def topics_line(client: ClientRow) -> str:
+    """The first topics of a client, and how many more there are."""
+    shown = client.topics[:TOPICS_SHOWN]
+    more = subscription_count(client) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if shown and more > 0 else "")

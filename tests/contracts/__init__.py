@@ -1,0 +1,1 @@
+"""One suite per port of `events.ports`, run on every adapter."""

@@ -1,0 +1,43 @@
+import secrets
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from events.redis_link import Keys, RedisLink
+from tests.redis_server import RedisServer
+
+
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[RedisServer]:
+    """For tests that keep to their own keys and leave the server alone."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    """For tests that hurt the server."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def keys() -> Keys:
+    """Names that no other test uses."""
+    name = secrets.token_hex(6)
+    return Keys(prefix=f"test-{name}", bus_name=f"bus-{name}")
+
+
+@pytest_asyncio.fixture
+async def link(shared_redis: RedisServer) -> AsyncIterator[RedisLink]:
+    link = RedisLink(shared_redis.url)
+    yield link
+    await link.close()
+
+
+@pytest_asyncio.fixture
+async def own_link(own_redis: RedisServer) -> AsyncIterator[RedisLink]:
+    link = RedisLink(own_redis.url)
+    yield link
+    await link.close()

@@ -1,0 +1,50 @@
+"""What the contract suites share: a clock, events, and waiting for a condition."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import orjson
+
+from events.domain.event import Event, EventLimits, parse_event
+from events.ports import Append, DeadLetter, History
+
+DEADLINE_S = 20.0
+
+
+class Clock:
+    """Time that a test sets."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def event(workflow: str = "w1", **fields: object) -> Event:
+    """A valid event of a workflow; `bot_id` and `strategy_id` add topics."""
+    common = {"type": "node_started", "execution_id": "x", "workflow_id": workflow, "timestamp": "2026-01-24T10:00:00Z"}
+    return parse_event(orjson.dumps({**common, **fields}), EventLimits())
+
+
+async def write(
+    history: History,
+    *events: Event,
+    cursor: str = "",
+    source: str = "stream",
+    rejected: Sequence[DeadLetter] = (),
+    fence: int = 1,
+) -> Append:
+    """Append at the place where the history is."""
+    batch = Append(fence, await history.position(), source, cursor, events, rejected)
+    await history.append(batch)
+    return batch
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Returns once the condition holds; fails after the deadline."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not await condition():
+        assert time.monotonic() < deadline, "the condition did not come true"
+        await asyncio.sleep(0.01)

@@ -1,0 +1,225 @@
+"""What only the history on Redis has to stand: expiry, lost and hurt servers, several processes."""
+
+import asyncio
+import time
+
+import pytest
+import pytest_asyncio
+
+from events.conf import HistoryLimits
+from events.domain.entry import Position
+from events.history.redis import RedisHistory
+from events.lease.redis import RedisLease
+from events.ports import Append, FencedOut, History, Moved, Unavailable
+from events.redis_link import Keys, RedisLink
+from tests.contracts.support import event, eventually, write
+from tests.redis_server import RedisServer
+
+
+@pytest_asyncio.fixture
+async def history(own_link: RedisLink, keys: Keys) -> History:
+    return RedisHistory(own_link, keys, HistoryLimits())
+
+
+async def test_a_topic_without_events_loses_its_buffer_then_its_offset(link: RedisLink, keys: Keys) -> None:
+    history = RedisHistory(link, keys, HistoryLimits(recent_ttl_s=1, offset_ttl_s=2))
+    await write(history, event("a"), event("a"))
+
+    async def buffer_gone() -> bool:
+        return not (await history.recent(["workflow:a"]))[0].entries
+
+    async def offset_gone() -> bool:
+        return (await history.recent(["workflow:a"]))[0].offset == 0
+
+    assert not await buffer_gone()
+    await eventually(buffer_gone)
+    assert (await history.recent(["workflow:a"]))[0].offset == 2
+    await eventually(offset_gone)
+    await write(history, event("a"))
+    assert [entry.offsets for entry in (await history.recent(["workflow:a"]))[0].entries] == [(3, 1)]
+
+
+async def test_an_offset_that_goes_before_the_buffer_takes_it_along(link: RedisLink, keys: Keys) -> None:
+    history = RedisHistory(link, keys, HistoryLimits())
+    await write(history, event("a"), event("a"))
+    await link.call("DEL", keys.offset((await history.position()).epoch, "workflow:a"))
+    await write(history, event("a"), event("a"))
+    assert [entry.offsets for entry in (await history.recent(["workflow:a"]))[0].entries] == [(3, 1), (4, 2)]
+
+
+async def test_nothing_of_a_history_stays_for_ever_but_the_one_hash(
+    link: RedisLink, keys: Keys, shared_redis: RedisServer
+) -> None:
+    history = RedisHistory(link, keys, HistoryLimits())
+    await write(history, event("a", bot_id="b"), cursor="1-0")
+    await history.trim(1_000_000)
+    names = {name.decode() for name in shared_redis.command("KEYS", f"{keys.prefix}:*")}
+    epoch = (await history.position()).epoch
+    topics = ["workflow:a", "bot:b"]
+    expiring = {keys.journal(epoch), keys.marks(epoch)}
+    expiring |= {key(epoch, topic) for topic in topics for key in (keys.recent, keys.offset)}
+    assert names == {keys.history, keys.fence} | expiring
+    assert all(shared_redis.command("PTTL", name) > 0 for name in expiring)
+
+
+async def test_a_flush_begins_an_epoch(own_redis: RedisServer, history: History) -> None:
+    await write(history, event("a"), event("a"), cursor="1-0")
+    before = await history.position()
+    own_redis.command("FLUSHALL")
+    page = await history.read(0, 10)
+    [recent] = await history.recent(["workflow:a"])
+    after = await history.position()
+    assert after.epoch not in ("", before.epoch)
+    assert (page.epoch, page.number, list(page.entries)) == (after.epoch, 0, [])
+    assert (recent.epoch, recent.offset, list(recent.entries)) == (after.epoch, 0, [])
+    assert await history.cursor("stream") == ""
+
+
+async def test_a_writer_learns_of_a_flush(own_redis: RedisServer, history: History) -> None:
+    await write(history, event("a"))
+    before = await history.position()
+    own_redis.command("FLUSHALL")
+    with pytest.raises(Moved) as raised:
+        await history.append(Append(1, before, "stream", "", [event("a")]))
+    assert raised.value.position == await history.position()
+    assert raised.value.position.epoch != before.epoch
+    [entry] = await history.append(Append(1, raised.value.position, "stream", "", [event("a")]))
+    assert entry.offsets == (1, 1)
+
+
+async def test_readers_follow_a_new_epoch_that_already_has_events(
+    own_redis: RedisServer, history: History, own_link: RedisLink, keys: Keys
+) -> None:
+    other = RedisHistory(own_link, keys, HistoryLimits())
+    await write(history, event("a"), event("a"))
+    assert (await other.read(0, 10)).number == 2
+    own_redis.command("FLUSHALL")
+    await write(history, event("a"))
+    page = await other.read(0, 10)
+    assert (page.epoch, page.number, len(page.entries)) == ((await history.position()).epoch, 1, 1)
+    own_redis.command("FLUSHALL")
+    await write(history, event("b"))
+    assert [recent.offset for recent in await other.recent(["workflow:a", "workflow:b"])] == [0, 1]
+
+
+async def test_two_processes_see_one_history(link: RedisLink, keys: Keys, shared_redis: RedisServer) -> None:
+    other_link = RedisLink(shared_redis.url)
+    one, other = RedisHistory(link, keys, HistoryLimits()), RedisHistory(other_link, keys, HistoryLimits())
+    await write(one, event("a"), cursor="4-0")
+    assert await other.position() == await one.position()
+    assert await other.cursor("stream") == "4-0"
+    assert await other.read(0, 10) == await one.read(0, 10)
+    await write(other, event("a"))
+    assert (await one.position()).number == 2
+    await other_link.close()
+
+
+async def test_taking_the_lease_fences_the_older_writer_out(link: RedisLink, keys: Keys) -> None:
+    history, lease = RedisHistory(link, keys, HistoryLimits()), RedisLease(link, keys)
+    old = await lease.acquire("old", 60)
+    assert old is not None
+    await write(history, event(), fence=old)
+    await lease.release("old")
+    new = await lease.acquire("new", 60)
+    assert new is not None
+    with pytest.raises(FencedOut):
+        await write(history, event(), fence=old)
+    await write(history, event(), fence=new)
+
+
+async def test_numbers_stay_exact_when_they_are_large(link: RedisLink, keys: Keys) -> None:
+    history = RedisHistory(link, keys, HistoryLimits())
+    epoch = (await history.position()).epoch
+    await link.call("HSET", keys.history, "number", 2**53 - 10)
+    await link.call("SET", keys.offset(epoch, "workflow:a"), 10**15)
+    [entry] = await history.append(Append(1, Position(epoch, 2**53 - 10), "stream", "", [event("a")]))
+    assert entry.offsets == (2**53 - 9, 10**15 + 1)
+    assert list((await history.read(2**53 - 10, 5)).entries) == [entry]
+    assert (await history.recent(["workflow:a"]))[0].offset == 10**15 + 1
+
+
+async def test_marks_survive_the_process_that_made_them(link: RedisLink, keys: Keys) -> None:
+    limits = HistoryLimits(journal_age_s=3600)
+    history = RedisHistory(link, keys, limits)
+    await write(history, event("a"))
+    await history.trim(1_000_000)
+    assert await RedisHistory(link, keys, limits).trim(1_003_601) == 1
+
+
+async def test_a_server_without_memory_refuses_the_whole_step(own_redis: RedisServer, history: History) -> None:
+    await write(history, event("a"), cursor="1-0")
+    before = await history.position()
+    own_redis.command("CONFIG", "SET", "maxmemory", "1")
+    with pytest.raises(Unavailable, match=r"Redis at 127\.0\.0\.1:\d+/0 has no memory left"):
+        await history.append(Append(1, before, "stream", "2-0", [event("new"), event("a")]))
+    assert await history.position() == before
+    assert await history.cursor("stream") == "1-0"
+    assert len((await history.read(0, 10)).entries) == 1
+    assert [recent.offset for recent in await history.recent(["workflow:new", "workflow:a"])] == [0, 1]
+    own_redis.command("CONFIG", "SET", "maxmemory", "0")
+    await write(history, event("new"))
+
+
+async def test_a_read_only_replica_refuses_writers_and_serves_readers(own_redis: RedisServer, history: History) -> None:
+    await write(history, event("a"))
+    position = await history.position()
+    own_redis.command("REPLICAOF", "127.0.0.1", "1")
+    with pytest.raises(Unavailable, match="read-only replica"):
+        await history.append(Append(1, position, "stream", "", [event("a")]))
+    assert (await history.read(0, 10)).number == 1
+    own_redis.command("REPLICAOF", "NO", "ONE")
+    await write(history, event("a"))
+    assert (await history.position()).number == 2
+
+
+@pytest.fixture
+def durable_redis() -> RedisServer:
+    return RedisServer("--appendonly", "yes", "--appendfsync", "always")
+
+
+async def test_a_restart_with_a_file_keeps_everything(durable_redis: RedisServer, keys: Keys) -> None:
+    with durable_redis:
+        link = RedisLink(durable_redis.url)
+        history = RedisHistory(link, keys, HistoryLimits())
+        await write(history, event("a"), event("b"), cursor="3-0")
+        before = (await history.position(), await history.read(0, 10), await history.recent(["workflow:a", "all"]))
+        durable_redis.kill()
+        with pytest.raises(Unavailable):
+            await history.position()
+        durable_redis.start()
+        assert (await history.position(), await history.read(0, 10), await history.recent(["workflow:a", "all"])) == before
+        assert await history.cursor("stream") == "3-0"
+        await write(history, event("a"))
+        assert [entry.offsets for entry in (await history.recent(["workflow:a"]))[0].entries] == [(1, 1), (3, 2)]
+        await link.close()
+
+
+@pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
+@pytest.mark.parametrize("trouble", ["killed", "frozen"])
+async def test_trouble_shows_within_seconds(own_redis: RedisServer, history: History, trouble: str, warm: bool) -> None:
+    if warm:
+        await history.position()
+    (own_redis.kill if trouble == "killed" else own_redis.pause)()
+    began = time.monotonic()
+    answers = await asyncio.gather(
+        history.append(Append(1, Position("e", 0), "stream", "", [event("a")])),
+        history.cursor("stream"),
+        history.position(),
+        history.read(0, 10),
+        history.recent(["workflow:a"]),
+        history.trim(1_000_000),
+        history.rejected(10),
+        return_exceptions=True,
+    )
+    assert time.monotonic() - began < 3.5
+    assert {type(answer) for answer in answers} == {Unavailable}
+    (own_redis.start if trouble == "killed" else own_redis.resume)()
+    await eventually(lambda: _works(history))
+
+
+async def _works(history: History) -> bool:
+    try:
+        await write(history, event("a"))
+    except (Unavailable, Moved):
+        return False
+    return True

@@ -1,0 +1,97 @@
+"""What every adapter on Redis relies on: timeouts, the wording of trouble, and no repeats."""
+
+import asyncio
+import time
+
+import pytest
+
+from events.ports import Unavailable
+from events.redis_link import Keys, RedisLink
+from tests.redis_server import RedisServer, free_port
+
+
+async def test_many_callers_share_few_connections(own_redis: RedisServer) -> None:
+    link = RedisLink(own_redis.url, connections=4)
+    assert await asyncio.gather(*(link.call("ECHO", str(number)) for number in range(200))) == [
+        str(number).encode() for number in range(200)
+    ]
+    assert own_redis.command("INFO", "clients")["connected_clients"] <= 5
+    await link.close()
+
+
+async def test_many_callers_of_a_frozen_server_all_hear_of_it_within_seconds(own_redis: RedisServer) -> None:
+    link = RedisLink(own_redis.url, connections=4)
+    await link.call("PING")
+    own_redis.pause()
+    began = time.monotonic()
+    answers = await asyncio.gather(*(link.call("PING") for _ in range(20)), return_exceptions=True)
+    assert time.monotonic() - began < 4.5
+    assert all(isinstance(answer, Unavailable) for answer in answers)
+    own_redis.resume()
+    assert await link.call("PING") is True
+    await link.close()
+
+
+async def test_the_message_names_the_server_but_not_the_password() -> None:
+    port = free_port()
+    link = RedisLink(f"redis://somebody:secret-word@127.0.0.1:{port}/3")
+    with pytest.raises(Unavailable) as raised:
+        await link.call("PING")
+    assert str(raised.value).startswith(f"Redis at 127.0.0.1:{port}/3 cannot be reached")
+    assert "secret-word" not in str(raised.value)
+    await link.close()
+
+
+async def test_a_wrong_password_is_named(own_redis: RedisServer) -> None:
+    own_redis.command("CONFIG", "SET", "requirepass", "right")
+    link = RedisLink(f"redis://:wrong@127.0.0.1:{own_redis.port}/0")
+    with pytest.raises(Unavailable, match="refuses the user name or password"):
+        await link.call("PING")
+    await link.close()
+
+
+def test_an_address_of_another_kind_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="redis://"):
+        RedisLink("http://127.0.0.1/")
+
+
+async def test_a_script_that_the_server_forgot_is_sent_again(own_redis: RedisServer, own_link: RedisLink) -> None:
+    script = own_link.script("return redis.call('INCR', KEYS[1])")
+    assert await script(["n"], []) == 1
+    own_redis.command("SCRIPT", "FLUSH")
+    assert await script(["n"], []) == 2
+
+
+async def test_a_failed_command_of_a_transaction_undoes_it(link: RedisLink, keys: Keys) -> None:
+    name = f"{keys.prefix}:n"
+    with pytest.raises(Unavailable, match="refuses to serve"):
+        await link.atomically([("SET", name, "1"), ("NO-SUCH-COMMAND",)])
+    assert await link.call("GET", name) is None
+
+
+async def test_connections_to_a_read_only_replica_are_dropped(own_redis: RedisServer, own_link: RedisLink, keys: Keys) -> None:
+    before = await own_link.call("CLIENT", "ID")
+    own_redis.command("REPLICAOF", "127.0.0.1", "1")
+    with pytest.raises(Unavailable, match="is a read-only replica"):
+        await own_link.call("SET", keys.ping, "x")
+    assert await own_link.call("CLIENT", "ID") != before
+
+
+async def test_cancelled_commands_do_not_mix_up_replies(link: RedisLink) -> None:
+    for number in range(20):
+        asking = asyncio.create_task(link.call("ECHO", f"cancelled {number}"))
+        for _ in range(number):
+            await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait([asking])
+        assert await link.call("ECHO", f"kept {number}") == f"kept {number}".encode()
+
+
+async def test_a_server_that_is_still_loading_is_named(own_redis: RedisServer, own_link: RedisLink, keys: Keys) -> None:
+    for number in range(200):
+        own_redis.command("SET", f"{keys.prefix}:{number}", "x" * 1024)
+    own_redis.command("SAVE")
+    own_redis.kill()
+    own_redis.start("--key-load-delay", "20000", "--loading-process-events-interval-bytes", "1024", loaded=False)
+    with pytest.raises(Unavailable, match="is still loading its data"):
+        await own_link.call("GET", f"{keys.prefix}:1")

@@ -1,0 +1,33 @@
+"""The OpenAPI schema and its page."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from django.core.management import call_command
+from django.test import Client
+
+
+def test_the_schema_is_valid_and_names_each_path_once(tmp_path: Path) -> None:
+    target = tmp_path / "schema.yml"
+    call_command("spectacular", "--validate", "--fail-on-warn", "--file", str(target))
+    schema = yaml.safe_load(target.read_text())
+    assert set(schema["paths"]) == {"/api/events", "/health", "/metrics", "/status"}
+    assert set(schema["paths"]["/api/events"]["post"]["responses"]) == {"202", "400", "401", "413", "415", "503"}
+
+
+@pytest.mark.parametrize("path", ["/api/schema", "/api/schema/"])
+def test_the_schema_is_served(client: Client, path: str) -> None:
+    response = client.get(path, {"format": "json"})
+    assert response.status_code == 200
+    assert response.json()["openapi"].startswith("3.")
+
+
+@pytest.mark.parametrize("path", ["/api/docs", "/api/docs/"])
+def test_the_page_loads_nothing_from_elsewhere(client: Client, path: str) -> None:
+    page = client.get(path).content.decode()
+    assert "/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js" in page
+    assert "//" not in page.replace("<!DOCTYPE", "")
+    script = client.get(path, {"script": ""})
+    assert script.headers["Content-Type"].startswith("application/javascript")
+    assert "/api/schema/" in script.content.decode()

@@ -1,0 +1,115 @@
+"""Logs: the shape of a line, the same for every logger, and nothing secret in it."""
+
+import logging
+from collections.abc import Iterator
+from datetime import datetime
+from io import StringIO
+from typing import Any
+
+import orjson
+import pytest
+import structlog
+from django.conf import settings
+from django.utils.log import configure_logging
+
+from wsproject.logs import logging_config
+
+
+class Output:
+    """What was logged since the last look."""
+
+    def __init__(self) -> None:
+        self.stream = StringIO()
+
+    def text(self) -> str:
+        text = self.stream.getvalue()
+        self.stream.truncate(0)
+        self.stream.seek(0)
+        return text
+
+    def entry(self) -> dict[str, Any]:
+        (line,) = self.text().splitlines()
+        entry: dict[str, Any] = orjson.loads(line)
+        return entry
+
+
+def logging_to(output: Output, kind: str, level: str = "INFO") -> None:
+    config = logging_config(kind, level)
+    config["handlers"]["stderr"]["stream"] = output.stream
+    configure_logging("wsproject.logs.configure", config)
+
+
+@pytest.fixture
+def json_logs() -> Iterator[Output]:
+    output = Output()
+    logging_to(output, "json")
+    yield output
+    configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
+
+
+def test_a_line_has_the_shape_of_the_guide(json_logs: Output) -> None:
+    structlog.get_logger("events").info("client_connected", sid="abc123", total_connections=127)
+    line = json_logs.text()
+    entry = orjson.loads(line)
+    assert list(entry) == ["timestamp", "level", "event", "sid", "total_connections"]
+    assert line.endswith('"level":"info","event":"client_connected","sid":"abc123","total_connections":127}\n')
+    assert len(entry["timestamp"]) == len("2026-01-24T10:00:00.000Z")
+    assert datetime.fromisoformat(entry["timestamp"]).tzinfo is not None
+    assert entry["timestamp"].endswith("Z")
+
+
+@pytest.mark.parametrize("name", ["django.request", "django.server", "daphne.server", "some.library"])
+def test_other_loggers_write_the_same_lines(json_logs: Output, name: str) -> None:
+    logging.getLogger(name).warning("went %s", "wrong", extra={"request": object()})
+    entry = json_logs.entry()
+    assert (entry["level"], entry["event"], entry["logger"]) == ("warning", "went wrong", name)
+
+
+def test_a_failure_is_one_line_with_its_traceback(json_logs: Output) -> None:
+    try:
+        raise ValueError("no")
+    except ValueError:
+        structlog.get_logger("events").exception("task_failed", task="hub")
+    entry = json_logs.entry()
+    assert entry["event"] == "task_failed"
+    assert entry["exception"].endswith("ValueError: no")
+
+
+@pytest.mark.parametrize(
+    ("event", "fields"),
+    [
+        ("x", {"token": "hunter2"}),
+        ("x", {"Authorization": "Bearer hunter2"}),
+        ("x", {"url": "redis://:hunter2@host/0"}),
+        ("cannot reach rediss://user:hunter2@host:6379/0", {}),
+        ("GET /ws/events?token=hunter2&a=1", {}),
+    ],
+)
+def test_secrets_are_hidden(json_logs: Output, event: str, fields: dict[str, str]) -> None:
+    structlog.get_logger("events").info(event, **fields)
+    text = json_logs.text()
+    assert "hunter2" not in text
+    assert "***" in text
+
+
+def test_values_without_a_json_form_are_written_as_text(json_logs: Output) -> None:
+    structlog.get_logger("events").info("odd", value={1, 2}, big=2**70, bad="\ud800")
+    assert json_logs.entry()["event"] == "odd"
+
+
+def test_the_level_decides(json_logs: Output) -> None:
+    structlog.get_logger("events").debug("detail")
+    assert json_logs.text() == ""
+
+
+def test_development_is_readable() -> None:
+    output = Output()
+    logging_to(output, "console")
+    try:
+        structlog.get_logger("events").info("client_connected", sid="abc123", token="hunter2")
+    finally:
+        configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
+    text = output.text()
+    assert "client_connected" in text
+    assert "sid=abc123" in text
+    assert "hunter2" not in text

@@ -1,0 +1,129 @@
+"""`wsproject/settings.py`: what the variables become."""
+
+import runpy
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.test import Client
+
+from events.conf import EventsConfig, HistoryLimits, SessionLimits
+from events.domain.event import EventLimits
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The settings that a process with the given variables would have."""
+
+    def read_settings(**variables: str) -> dict[str, Any]:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        return runpy.run_path(str(ROOT / "wsproject" / "settings.py"))
+
+    return read_settings
+
+
+def test_without_variables_the_defaults_are_those_of_the_packages(read: Any) -> None:
+    assert read()["EVENTS"] == EventsConfig()
+
+
+def test_every_variable_of_the_events_arrives(read: Any) -> None:
+    found = read(
+        REDIS_URL="redis://h:1/2",
+        WS_REDIS_PREFIX="p",
+        WS_BUS_NAME="b",
+        WS_BUS_INPUTS="pubsub",
+        WS_BUS_MAX_EVENTS="1001",
+        WS_AUTH_TOKEN="one, two",
+        WS_CORS_ALLOWED_ORIGINS="https://a.example,http://b.example:81",
+        WS_PING_INTERVAL_MS="300",
+        WS_PING_TIMEOUT_MS="200",
+        WS_MAX_PAYLOAD_BYTES="2000",
+        WS_MAX_EVENT_BYTES="3000",
+        WS_MAX_ID_LENGTH="40",
+        WS_MAX_RECENT_EVENTS="5",
+        WS_RECENT_TTL_S="6",
+        WS_JOURNAL_MAX_EVENTS="700",
+        WS_JOURNAL_MAX_AGE_S="8",
+        WS_OFFSET_TTL_S="9",
+        WS_MAX_DEAD_LETTERS="10",
+        WS_CLIENT_BUFFER_BYTES="65536",
+        WS_SLOW_CLIENT_DEADLINE_S="1.5",
+        WS_MAX_SUBSCRIPTIONS="12",
+        DEMO="1",
+        DEMO_RATE="2.5",
+    )
+    assert found["EVENTS"] == EventsConfig(
+        redis_url="redis://h:1/2",
+        redis_prefix="p",
+        bus_name="b",
+        bus_inputs=("pubsub",),
+        bus_events=1001,
+        auth_tokens=("one", "two"),
+        require_auth=True,
+        allowed_origins=("https://a.example", "http://b.example:81"),
+        ping_interval_ms=300,
+        ping_timeout_ms=200,
+        max_payload_bytes=2000,
+        demo=True,
+        demo_rate=2.5,
+        event=EventLimits(max_bytes=3000, max_id_length=40),
+        history=HistoryLimits(5, 6, 700, 8, 9, 10),
+        session=SessionLimits(65_536, 1.5, 12, 40),
+    )
+    assert found["DAPHNE_WEBSOCKET_MAX_FRAME_SIZE"] > 2000
+    assert found["UNKNOWN_VARIABLES"] == {}
+
+
+def test_a_token_means_that_authentication_is_required_unless_said_otherwise(read: Any) -> None:
+    assert read(WS_AUTH_TOKEN="t")["EVENTS"].require_auth
+    assert not read(WS_REQUIRE_AUTH="no")["EVENTS"].require_auth
+
+
+def test_nothing_that_production_needs_is_missed_by_an_import(read: Any) -> None:
+    found = read(ENV="production")
+    assert (found["SECRET_KEY"], found["REDIS_URL"], found["DEBUG"]) == ("", "", False)
+    assert "*" not in found["ALLOWED_HOSTS"]
+    assert found["EVENTS"].allowed_origins == ()
+
+
+def test_production_collects_hashed_files_and_writes_json(read: Any) -> None:
+    found = read(ENV="production")
+    assert "Manifest" in found["STORAGES"]["staticfiles"]["BACKEND"]
+    assert not found["WHITENOISE_USE_FINDERS"]
+    assert found["SESSION_COOKIE_SECURE"]
+    assert not found["SECURE_SSL_REDIRECT"]
+
+
+def test_the_channel_layer_follows_redis(read: Any) -> None:
+    assert "InMemory" in read()["CHANNEL_LAYERS"]["default"]["BACKEND"]
+    layer = read(REDIS_URL="redis://h:1/2", WS_REDIS_PREFIX="p")["CHANNEL_LAYERS"]["default"]
+    assert layer["BACKEND"] == "channels_redis.pubsub.RedisPubSubChannelLayer"
+    assert layer["CONFIG"]["prefix"] == "p"
+    assert layer["CONFIG"]["hosts"][0]["address"] == "redis://h:1/2"
+
+
+def test_a_misspelt_variable_is_kept_for_the_checks(read: Any) -> None:
+    assert read(WS_AUTH_TOKENS="t")["UNKNOWN_VARIABLES"] == {"WS_AUTH_TOKENS": "WS_AUTH_TOKEN"}
+
+
+def test_tokens_are_not_in_the_representation(read: Any) -> None:
+    assert "hunter2" not in repr(read(WS_AUTH_TOKEN="hunter2")["EVENTS"])
+
+
+def test_static_files_are_served_without_being_collected(client: Client) -> None:
+    response = client.get("/static/admin/css/base.css")
+    assert (response.status_code, response.headers["Content-Type"]) == (200, 'text/css; charset="utf-8"')
+    assert int(response.headers["Content-Length"]) == len(response.content) > 0
+
+
+def test_part_of_a_static_file_can_be_asked_for(client: Client) -> None:
+    response = client.get("/static/admin/css/base.css", headers={"Range": "bytes=2-5"})
+    whole = client.get("/static/admin/css/base.css").content
+    assert (response.status_code, response.content) == (206, whole[2:6])
+
+
+def test_the_browser_client_is_a_static_file(client: Client) -> None:
+    assert settings.SOCKET_IO_CLIENT.is_dir()
+    assert client.get("/static/vendor/socket.io-client/socket.io.min.js").status_code == 200

@@ -1,0 +1,361 @@
+"""What is shipped beside the code: image, compose file, proxy settings, set-up scripts, lists of packages and variables."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar, Final
+from urllib.request import Request, urlopen
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+from wsproject.settings import env
+
+SAFE: Final = {
+    "ENV": "production",
+    "SECRET_KEY": "k" * 64,
+    "ALLOWED_HOSTS": "ws.example.com",
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+    "WS_AUTH_TOKEN": "t" * 32,
+}
+
+
+# -- the image ---------------------------------------------------------------------------------------------------------
+
+
+def dockerfile() -> list[tuple[str, str]]:
+    """The instructions of the Dockerfile with their arguments."""
+    text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [(line.split(maxsplit=1)[0], line.split(maxsplit=1)[1]) for line in lines]
+
+
+def copied() -> list[tuple[str, str]]:
+    """What the image gets from the project: source and target."""
+    pairs: list[tuple[str, str]] = []
+    for instruction, arguments in dockerfile():
+        if instruction == "COPY":
+            words = arguments.split()
+            if words[0] == "--from=packages":
+                continue
+            *sources, target = words[1:] if words[0].startswith("--from") else words
+            pairs += [(source.removeprefix("/build/"), target) for source in sources]
+    return pairs
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with exactly what the image gets, after the image's own build steps."""
+    folder = tmp_path_factory.mktemp("image")
+    for source, target in copied():
+        destination = folder / target if target != "./" else folder / source
+        if (ROOT / source).is_dir():
+            shutil.copytree(ROOT / source, destination, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / source, destination)
+    runs = [arguments for instruction, arguments in dockerfile() if instruction == "RUN"]
+    steps = [run for run in runs if run.startswith("python manage.py")]
+    assert len(steps) == 2
+    for step in steps:
+        done = run_in(folder, *step.split()[1:], ENV="production")
+        assert (done.returncode, done.stderr) == (0, ""), step
+    return folder
+
+
+def run_in(folder: Path, *argv: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3", **variables}
+    return subprocess.run(
+        [sys.executable, *argv], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_everything_that_is_copied_is_there_and_gets_past_the_ignore_list() -> None:
+    ignore = (ROOT / ".dockerignore").read_text().splitlines()
+    assert "*" in ignore
+    for source, _ in copied():
+        assert (ROOT / source).exists(), source
+        assert source.startswith("node_modules/") or f"!{source}" in ignore, source
+
+
+def test_the_image_is_complete(image: Path) -> None:
+    done = run_in(image, "manage.py", "check", **SAFE)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_image_has_the_static_files(image: Path) -> None:
+    names = json.loads((image / "staticfiles" / "staticfiles.json").read_text())["paths"]
+    assert "vendor/socket.io-client/socket.io.min.js" in names
+    assert "admin/css/base.css" in names
+
+
+def test_the_image_refuses_to_run_unconfigured(image: Path) -> None:
+    done = run_in(image, "manage.py", "migrate", ENV="production")
+    assert done.returncode == 1
+    assert "SECRET_KEY is not set" in done.stderr
+
+
+class Health(BaseHTTPRequestHandler):
+    """Answers every request with a status and what it was asked."""
+
+    status: ClassVar = 200
+
+    def do_GET(self) -> None:
+        body = json.dumps({"port": self.server.server_address[1], "headers": dict(self.headers)}).encode()
+        self.send_response(self.status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the base class's
+        pass
+
+
+class Unhealthy(Health):
+    status = 503
+
+
+def serving(handler: type[Health]) -> Iterator[int]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server.server_port
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def healthy() -> Iterator[int]:
+    yield from serving(Health)
+
+
+@pytest.fixture
+def unhealthy() -> Iterator[int]:
+    yield from serving(Unhealthy)
+
+
+def test_the_health_check_passes_on_the_answer_of_the_server(image: Path, healthy: int, unhealthy: int) -> None:
+    assert run_in(image, "-m", "deploy.healthcheck", WS_PORT=str(healthy)).returncode == 0
+    done = run_in(image, "-m", "deploy.healthcheck", WS_PORT=str(unhealthy))
+    assert (done.returncode, done.stderr) == (1, "unhealthy: HTTP Error 503: Service Unavailable\n")
+
+
+def test_the_health_check_fails_where_nobody_answers(image: Path) -> None:
+    done = run_in(image, "-m", "deploy.healthcheck", WS_PORT=str(free_port()))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+# -- compose -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    return found
+
+
+def test_compose_names_only_variables_that_are_read(compose: dict[str, Any]) -> None:
+    substituted = set(re.findall(r"\$\{(\w+)", (ROOT / "docker-compose.yml").read_text()))
+    given = {name for service in compose["services"].values() for name in service.get("environment", {})}
+    assert substituted | given <= env.names
+
+
+def test_compose_names_only_services_and_files_that_exist(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    assert {"redis", "server", "runbus", "nginx"} <= set(services)
+    for service in services.values():
+        assert set(service.get("depends_on", {})) <= set(services)
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            assert source in compose["volumes"] or (ROOT / source).is_file(), volume
+
+
+def test_redis_keeps_what_it_was_given(compose: dict[str, Any]) -> None:
+    redis = compose["services"]["redis"]
+    assert redis["command"][1:] == ["--appendonly", "yes", "--maxmemory-policy", "noeviction"]
+    assert redis["volumes"] == ["redis:/data"]
+
+
+def test_the_proxy_sends_to_the_server_of_compose(compose: dict[str, Any]) -> None:
+    (upstream,) = re.findall(r"^\s+server (\S+);", (ROOT / "deploy" / "nginx.conf").read_text(), re.MULTILINE)
+    service, port = upstream.split(":")
+    assert service in compose["services"]
+    assert port == compose["services"]["server"]["environment"]["WS_PORT"]
+
+
+# -- the proxy ---------------------------------------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def nginx(tmp_path: Path, healthy: int) -> Iterator[str]:
+    """The address of an nginx with the shipped settings in front of two servers."""
+    for second in serving(Health):
+        port = free_port()
+        conf = (ROOT / "deploy" / "nginx.conf").read_text()
+        conf = conf.replace("server server:8001;", f"server 127.0.0.1:{healthy}; server 127.0.0.1:{second};")
+        (tmp_path / "site.conf").write_text(conf.replace("listen 80;", f"listen 127.0.0.1:{port};"))
+        main = write_nginx_conf(tmp_path)
+        command = [nginx_program(), "-p", str(tmp_path), "-e", "stderr", "-c", str(main)]
+        checked = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False, timeout=10)
+        assert checked.returncode == 0, checked.stderr
+        process = subprocess.Popen([*command, "-g", "daemon off;"], stderr=subprocess.DEVNULL)
+        wait_for_port(port)
+        yield f"http://127.0.0.1:{port}"
+        process.terminate()
+        process.wait(10)
+
+
+def nginx_program() -> str:
+    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    assert program, "nginx is needed: apt-get install nginx"
+    return program
+
+
+def write_nginx_conf(folder: Path) -> Path:
+    """The least of an nginx.conf around the shipped settings."""
+    temporary = "".join(f"{kind}_temp_path {folder};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    main = folder / "nginx.conf"
+    main.write_text(f"pid {folder}/pid; events {{}} http {{ access_log off; {temporary} include {folder}/site.conf; }}")
+    return main
+
+
+def wait_for_port(port: int) -> None:
+    """Returns when somebody listens; the test's own timeout bounds it."""
+    waiting = threading.Event()
+    while not waiting.wait(0.02):
+        with socket.socket() as sock:
+            if sock.connect_ex(("127.0.0.1", port)) == 0:
+                return
+
+
+def ask(address: str, **headers: str) -> dict[str, Any]:
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    with urlopen(Request(f"{address}/socket.io/?EIO=4&transport=polling", headers=names)) as response:
+        answer: dict[str, Any] = json.load(response)
+        return answer
+
+
+def test_the_proxy_keeps_a_client_at_one_server(nginx: str) -> None:
+    assert len({ask(nginx)["port"] for _ in range(8)}) == 1
+
+
+def test_the_proxy_says_who_asks_and_for_what(nginx: str) -> None:
+    headers = ask(nginx, Host="ws.example.com:8443")["headers"]
+    assert headers["Host"] == "ws.example.com:8443"
+    assert headers["X-Real-IP"] == headers["X-Forwarded-For"] == "127.0.0.1"
+    assert headers["X-Forwarded-Proto"] == "http"
+    assert "Upgrade" not in headers
+
+
+def test_the_proxy_lets_upgrades_through(nginx: str) -> None:
+    headers = ask(nginx, Upgrade="websocket", Connection="Upgrade")["headers"]
+    assert (headers["Upgrade"], headers["Connection"]) == ("websocket", "upgrade")
+
+
+# -- lists -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_example_lists_every_variable_and_nothing_else() -> None:
+    listed = re.findall(r"^#?([A-Z][A-Z0-9_]*)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(env.names)
+
+
+def test_the_example_can_be_used_as_it_is() -> None:
+    environment = {**os.environ, "ENV_FILE": ".env.example"}
+    command = [sys.executable, "manage.py", "check"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_every_package_has_an_exact_version(name: str) -> None:
+    lines = [line for line in (ROOT / name).read_text().splitlines() if line and not line.startswith(("#", "-r "))]
+    assert lines
+    for line in lines:
+        assert re.fullmatch(r"[A-Za-z0-9._-]+(\[[a-z]+\])?==[0-9][0-9a-z.]*", line), line
+
+
+def test_browser_packages_have_exact_versions_and_no_address() -> None:
+    lock = json.loads((ROOT / "package-lock.json").read_text())
+    wanted = json.loads((ROOT / "package.json").read_text())["dependencies"]
+    assert wanted == {name: lock["packages"][f"node_modules/{name}"]["version"] for name in wanted}
+    assert not [name for name, package in lock["packages"].items() if "resolved" in package]
+    assert "://" not in json.dumps(lock)
+
+
+# -- set-up ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "scripts").glob("*.sh")), ids=lambda path: path.name)
+def test_scripts_are_sound(script: Path) -> None:
+    assert os.access(script, os.X_OK)
+    assert subprocess.run(["sh", "-n", script], check=False).returncode == 0
+
+
+def set_up(folder: Path, python: str) -> subprocess.CompletedProcess[str]:
+    """`make install` in a copy of what it needs."""
+    shutil.copytree(ROOT / "scripts", folder / "scripts")
+    for name in ("Makefile", "package.json", "package-lock.json", ".npmrc", "requirements.txt"):
+        shutil.copy(ROOT / name, folder)
+    environment = {"PATH": os.environ["PATH"], "PYTHON": python}
+    command = ["make", "--silent", "install"]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=60)
+
+
+def error_lines(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """What was said besides make's own line about the failed target."""
+    return [line for line in done.stderr.splitlines() if not line.startswith("make")]
+
+
+def fake_python(folder: Path, condition: str) -> str:
+    """A Python that understands only what `condition` lets through."""
+    program = folder / "fake-python"
+    program.write_text(f'#!/bin/sh\ncase "$2" in {condition}) exit 0;; esac\nexit 1\n')
+    program.chmod(0o755)
+    return str(program)
+
+
+def test_an_old_python_is_named_in_one_line(tmp_path: Path) -> None:
+    python = fake_python(tmp_path, "nothing")
+    done = set_up(tmp_path, python)
+    assert done.returncode != 0
+    assert error_lines(done) == [f"setup: PYTHON={python} is not a Python 3.11 or newer."]
+
+
+def test_a_python_without_venv_is_named_in_one_line(tmp_path: Path) -> None:
+    python = fake_python(tmp_path, "*version_info*")
+    done = set_up(tmp_path, python)
+    assert done.returncode != 0
+    (line,) = error_lines(done)
+    assert line.startswith(f"setup: {python} cannot make virtual environments.")
+    assert "python3-venv" in line
+
+
+def test_a_folder_that_cannot_be_written_is_named_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / ".venv").write_text("in the way")
+    done = set_up(tmp_path, sys.executable)
+    assert done.returncode != 0
+    assert error_lines(done) == [f"setup: the folder {tmp_path} is not writable, or .venv in it is not a folder."]
+
+
+def test_help_lists_every_target() -> None:
+    done = subprocess.run(["make", "--silent"], cwd=ROOT, capture_output=True, text=True, check=True)
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert [line.split()[1] for line in done.stdout.splitlines()] == targets

@@ -1,0 +1,107 @@
+"""Logs: one line per entry on standard error, of our own code, Django, daphne and every library alike.
+
+In production a line is a JSON object that begins with `timestamp`, `level` and `event`; in development it is readable text.
+Code logs with `structlog.get_logger("events").info("client_connected", sid=sid)`; secrets never reach a line.
+"""
+
+import json
+import logging.config
+import re
+import sys
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+#: Fields whose values are replaced.
+_SECRET_FIELDS: Final = frozenset({"token", "auth_token", "password", "secret", "secret_key", "authorization", "cookie"})
+
+#: Secrets inside text: the password of an address, and a token in a query string.
+_SECRET_TEXT: Final = re.compile(r"(?<=://)[^\s/@]*:[^\s/@]+(?=@)|(?<=[?&]token=)[^&\s\"']+")
+
+_HIDDEN: Final = "***"
+
+
+def logging_config(output: str, level: str) -> dict[str, Any]:
+    """Django's `LOGGING`. `output` is `json` or `console`, `level` the lowest level that is written."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "line": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "foreign_pre_chain": [*_before_all(), structlog.stdlib.add_logger_name],
+                "processors": _renderers(output),
+            }
+        },
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "root": {"handlers": ["stderr"], "level": level},
+        "loggers": {
+            # Django and its development server bring handlers of their own; every line goes through ours.
+            "django": {"handlers": [], "propagate": True, "level": level},
+            "django.server": {"handlers": [], "propagate": True, "level": level},
+            # What these say below a warning is of use to their developers only.
+            "asyncio": {"level": "WARNING"},
+            "channels_redis": {"level": "WARNING"},
+            "daphne": {"level": "WARNING"},
+            "twisted": {"level": "WARNING"},
+        },
+    }
+
+
+def configure(config: dict[str, Any]) -> None:
+    """Django's `LOGGING_CONFIG`: set up the standard library's logging and put structlog in front of it."""
+    logging.config.dictConfig(config)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            *_before_all(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _before_all() -> list[Processor]:
+    return [structlog.contextvars.merge_contextvars, structlog.stdlib.add_log_level, _add_timestamp]
+
+
+def _renderers(output: str) -> list[Processor]:
+    remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    if output == "json":
+        to_json = structlog.processors.JSONRenderer(_to_json)
+        return [remove_meta, structlog.processors.format_exc_info, _order, _hide_secrets, to_json]
+    console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+    return [remove_meta, _hide_secrets, console]
+
+
+def _add_timestamp(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:
+    entry["timestamp"] = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return entry
+
+
+def _order(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:
+    first = {name: entry.pop(name) for name in ("timestamp", "level", "event")}
+    return first | dict(entry)
+
+
+def _hide_secrets(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:
+    for name, value in entry.items():
+        if name.lower() in _SECRET_FIELDS:
+            entry[name] = _HIDDEN
+        elif isinstance(value, str):
+            entry[name] = _SECRET_TEXT.sub(_HIDDEN, value)
+    return entry
+
+
+def _to_json(entry: Any, **_options: Any) -> str:
+    try:
+        return orjson.dumps(entry, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:
+        # Integers of more than 64 bits and broken Unicode; a line must never be lost to its own content.
+        return json.dumps(entry, default=repr, ensure_ascii=False, separators=(",", ":")).encode(errors="replace").decode()

@@ -1,0 +1,236 @@
+"""Every setting, from the environment. `.env.example` lists the variables; `events.checks` judges the whole of them.
+
+Nothing here fails because a variable is missing: the system checks name all that are, at once. A value that makes no
+sense is refused where it is read.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+from events.conf import EventsConfig, HistoryLimits, SessionLimits
+from events.domain.event import EventLimits
+from wsproject import VERSION
+from wsproject.env import load, split_items
+from wsproject.logs import logging_config
+
+BASE_DIR: Final = Path(__file__).resolve().parent.parent
+
+env = load(BASE_DIR)
+
+# -- environment -------------------------------------------------------------------------------------------------------
+
+ENV = env.choice("ENV", "development", ("development", "production"))
+PRODUCTION = ENV == "production"
+DEBUG = not PRODUCTION
+
+#: Development has one that everybody knows, so that sessions outlive a restart; production has to bring its own.
+SECRET_KEY = env.secret("SECRET_KEY", "" if PRODUCTION else "known-to-everybody-and-used-in-development-only")
+
+#: The server's own names always work, so that a health check on the machine needs no configuration.
+LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]")
+ALLOWED_HOSTS = [*env.items("ALLOWED_HOSTS", () if PRODUCTION else ("*",)), *LOCAL_HOSTS]
+
+# -- the server --------------------------------------------------------------------------------------------------------
+
+WS_HOST = env.text("WS_HOST", "0.0.0.0")
+WS_PORT = env.integer("WS_PORT", 8001, 1, 65_535)
+
+#: Behind a proxy that sets X-Real-IP and X-Forwarded-Proto itself; else clients could set them.
+WS_PROXY_HEADERS = env.flag("WS_PROXY_HEADERS", default=False)
+
+REDIS_URL = env.redis_url("REDIS_URL")
+WS_REDIS_PREFIX = env.word("WS_REDIS_PREFIX", "wsserver")
+
+_tokens = tuple(split_items(env.secret("WS_AUTH_TOKEN")))
+_max_id_length = env.integer("WS_MAX_ID_LENGTH", 256, 1, 4_096)
+_max_payload_bytes = env.integer("WS_MAX_PAYLOAD_BYTES", 1_000_000, 1_024, 100_000_000)
+
+EVENTS = EventsConfig(
+    redis_url=REDIS_URL,
+    redis_prefix=WS_REDIS_PREFIX,
+    bus_name=env.word("WS_BUS_NAME", "workflow_events"),
+    bus_inputs=env.choices("WS_BUS_INPUTS", ("stream", "pubsub"), ("stream", "pubsub")),
+    bus_events=env.integer("WS_BUS_MAX_EVENTS", 100_000, 1_000, 100_000_000),
+    auth_tokens=_tokens,
+    # Who sets a token wants it asked for.
+    require_auth=env.flag("WS_REQUIRE_AUTH", default=bool(_tokens)),
+    # Any page may connect while developing. In production, pages of the server's own origin, and those named here.
+    allowed_origins=env.origins("WS_CORS_ALLOWED_ORIGINS", () if PRODUCTION else ("*",)),
+    ping_interval_ms=env.integer("WS_PING_INTERVAL_MS", 25_000, 100, 3_600_000),
+    ping_timeout_ms=env.integer("WS_PING_TIMEOUT_MS", 20_000, 100, 3_600_000),
+    max_payload_bytes=_max_payload_bytes,
+    demo=env.flag("DEMO", default=False),
+    demo_rate=env.number("DEMO_RATE", 5.0, 0.1, 10_000.0),
+    event=EventLimits(
+        max_bytes=env.integer("WS_MAX_EVENT_BYTES", 1_000_000, 256, 100_000_000),
+        max_id_length=_max_id_length,
+    ),
+    history=HistoryLimits(
+        recent_events=env.integer("WS_MAX_RECENT_EVENTS", 100, 1, 10_000),
+        recent_ttl_s=env.integer("WS_RECENT_TTL_S", 86_400, 1, 31_536_000),
+        journal_events=env.integer("WS_JOURNAL_MAX_EVENTS", 100_000, 100, 100_000_000),
+        journal_age_s=env.integer("WS_JOURNAL_MAX_AGE_S", 86_400, 1, 31_536_000),
+        offset_ttl_s=env.integer("WS_OFFSET_TTL_S", 2_592_000, 1, 315_360_000),
+        dead_letters=env.integer("WS_MAX_DEAD_LETTERS", 10_000, 1, 10_000_000),
+    ),
+    session=SessionLimits(
+        buffer_bytes=env.integer("WS_CLIENT_BUFFER_BYTES", 1_048_576, 16_384, 1_073_741_824),
+        drain_deadline_s=env.number("WS_SLOW_CLIENT_DEADLINE_S", 30.0, 0.1, 3_600.0),
+        subscriptions=env.integer("WS_MAX_SUBSCRIPTIONS", 1_000, 1, 1_000_000),
+        id_length=_max_id_length,
+    ),
+)
+
+# The protocol refuses what is too large and says why; daphne cuts the connection. So daphne's bound is the wider one.
+DAPHNE_WEBSOCKET_MAX_FRAME_SIZE = DAPHNE_WEBSOCKET_MAX_MESSAGE_SIZE = _max_payload_bytes + 65_536
+
+# A list of events in one request may be larger than Django's 2.5 MB.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 10_485_760
+
+# -- applications ------------------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "daphne",  # before staticfiles, so that `runserver` serves sockets too
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",  # the documentation page's scripts, so that it loads nothing from elsewhere
+    "events",
+    "monitoring",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "wsproject.static_files.StaticFilesMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "wsproject.urls"
+ASGI_APPLICATION = "wsproject.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# -- the channel layer: from the relay to every server process ---------------------------------------------------------
+
+_memory_layer: dict[str, Any] = {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"capacity": 1_000}}
+
+_redis_layer: dict[str, Any] = {
+    "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+    "CONFIG": {
+        "prefix": WS_REDIS_PREFIX,
+        # A Redis that went away without a word is noticed within seconds instead of when TCP gives up.
+        "hosts": [{"address": REDIS_URL, "socket_connect_timeout": 5, "socket_timeout": 10, "health_check_interval": 10}],
+    },
+}
+
+CHANNEL_LAYERS = {"default": _redis_layer if REDIS_URL else _memory_layer}
+
+# -- database: users and sessions of the admin; events never touch it --------------------------------------------------
+
+DATABASES = {"default": env.database("DATABASE_URL", BASE_DIR / "db.sqlite3")}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # Several processes may share the file: readers do not wait for a writer, and writers queue instead of failing.
+    DATABASES["default"].setdefault("OPTIONS", {}).update(
+        timeout=10,
+        transaction_mode="IMMEDIATE",
+        init_command="PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
+    )
+
+# -- static files ------------------------------------------------------------------------------------------------------
+
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+
+#: The browser's Socket.IO client, as its package ships it; `{% static "vendor/socket.io-client/socket.io.min.js" %}`.
+SOCKET_IO_CLIENT: Final = BASE_DIR / "node_modules" / "socket.io-client" / "dist"
+
+STATICFILES_DIRS: list[Path | tuple[str, Path]] = [BASE_DIR / "static"]
+if SOCKET_IO_CLIENT.is_dir():
+    STATICFILES_DIRS.append(("vendor/socket.io-client", SOCKET_IO_CLIENT))
+
+# Development serves files from where they are, so a change shows at once. Production serves collected, compressed
+# files whose names carry their content's hash, and caches them for good.
+WHITENOISE_AUTOREFRESH = WHITENOISE_USE_FINDERS = not PRODUCTION
+_static_storage = "whitenoise.storage.CompressedManifestStaticFilesStorage"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": _static_storage if PRODUCTION else "django.contrib.staticfiles.storage.StaticFilesStorage",
+    },
+}
+
+# -- HTTP API ----------------------------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Workflow WebSocket Server",
+    "DESCRIPTION": "Carries the events of workflow executions to dashboards. Sockets are served beside this API.",
+    "VERSION": VERSION,
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+# -- security ----------------------------------------------------------------------------------------------------------
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+CSRF_TRUSTED_ORIGINS = list(env.origins("CSRF_TRUSTED_ORIGINS"))
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
+
+# TLS ends at the proxy, which says so. Health checks come as plain HTTP, so a redirect has to be asked for.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if WS_PROXY_HEADERS else None
+SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", default=False)
+SECURE_REDIRECT_EXEMPT = [r"^(health|metrics|status)/?$"]
+
+# -- language, time, logs ----------------------------------------------------------------------------------------------
+
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+LOGGING_CONFIG = "wsproject.logs.configure"
+LOGGING = logging_config(
+    output=env.choice("LOG_FORMAT", "json" if PRODUCTION else "console", ("json", "console")),
+    level=env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+)
+
+#: Variables that look like ours and that nothing read, each with the name that was probably meant.
+UNKNOWN_VARIABLES = env.unknown("WS_")

@@ -1,0 +1,12 @@
+"""What the web process answers over HTTP: test client, publishing, monitoring, documentation, admin."""
+
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import TemplateView
+
+urlpatterns = [
+    path("", TemplateView.as_view(template_name="test_client.html"), name="test_client"),
+    path("", include("events.urls")),
+    path("", include("monitoring.urls")),
+    path("admin/", admin.site.urls),
+]
