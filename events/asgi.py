@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from events.checks import configuration_errors, describe
 from events.commands import CommandHandler
 from events.conf import EventsConfig
+from events.demo import DemoExecutor
 from events.routing import Application, Sockets
 from events.stats import stats_update
 from events.wiring import ServerProcess, server
@@ -42,6 +43,9 @@ class ServerApplication:
         if self._commands is None or self._commands[0] is not process:
             handler = CommandHandler(process.hub, process.config, lambda: stats_update(process))
             self._commands = (process, handler)
+            if process.config.demo and process.config.embedded:
+                executor = DemoExecutor(process.config.demo_rate)
+                process.tasks.start("demo", lambda: executor.run(process.adapters.bus.publish))
         return self._commands[1]
 
     async def close(self, reason: str) -> None:

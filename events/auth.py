@@ -13,6 +13,8 @@ def token_matches(candidate: object, config: EventsConfig | None = None) -> bool
         return not config.require_auth
     if not isinstance(candidate, str):
         return False
-    given = candidate.encode()
+    # A lone surrogate cannot be encoded, and is in no token.
+    given = candidate.encode(errors="replace")
     # Every token is compared, so that the time taken does not tell which one was nearly right.
-    return any([hmac.compare_digest(given, token.encode()) for token in tokens])
+    matches = [hmac.compare_digest(given, token.encode()) for token in tokens]
+    return any(matches)

@@ -176,9 +176,7 @@ class CommandHandler:
         if not value.strip():
             raise CommandError(errors.INVALID_FIELD, f"{field} must not be empty.", field)
         if len(value) > limit:
-            raise CommandError(
-                errors.INVALID_FIELD, f"{field} has {len(value)} characters; at most {limit} are taken.", field
-            )
+            raise CommandError(errors.INVALID_FIELD, f"{field} has {len(value)} characters; at most {limit} are taken.", field)
         return topic_name(kind, value)
 
 

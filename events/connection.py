@@ -18,6 +18,9 @@ log = structlog.get_logger("events")
 #: How long a client may take to finish an upgrade that it began.
 UPGRADE_TIMEOUT_S = 10.0
 
+#: A timer that rings so late was held up by the process, not by the peer.
+HELD_UP_S = 0.5
+
 
 class EngineApp(Protocol):
     """What runs on a connection: gets its messages in order, one at a time."""
@@ -96,6 +99,14 @@ class EngineConnection:
 
     # -- heartbeat ------------------------------------------------------------------------------------------------------
 
+    def _wake(self) -> None:
+        """The timer rang. When it rang late, the loop was held up, and pongs that arrived meanwhile are still unread: they
+        are let in first, or one long pause would close every healthy connection."""
+        if self._endpoint.now() - self.session.deadline > HELD_UP_S:
+            self._timer = asyncio.get_running_loop().call_later(HELD_UP_S, self.check_time)
+        else:
+            self.check_time()
+
     def check_time(self) -> None:
         """Do what is due now: send a ping, or close when the peer did not answer the last one in time."""
         if self.closed:
@@ -113,7 +124,7 @@ class EngineConnection:
             self._timer.cancel()
             self._timer = None
         if not self.closed:
-            self._timer = asyncio.get_running_loop().call_at(self.session.deadline, self.check_time)
+            self._timer = asyncio.get_running_loop().call_at(self.session.deadline, self._wake)
 
     # -- life -----------------------------------------------------------------------------------------------------------
 

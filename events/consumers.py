@@ -141,8 +141,8 @@ class EngineWebSocketConsumer(WebSocketConsumer):
     async def websocket_receive(self, message: dict[str, Any]) -> None:
         text: str | None = message.get("text")
         frame: str | bytes = text if text is not None else message["bytes"]
-        if self.probed is not None:
-            self._probe(self.probed, frame)
+        if self.probed is not None and self.pipe is not None:
+            self._probe(self.probed, self.pipe, frame)
         elif self.connection is not None:
             await self._receive(self.connection, frame)
 
@@ -158,7 +158,7 @@ class EngineWebSocketConsumer(WebSocketConsumer):
             return
         await connection.receive(packet)
 
-    def _probe(self, probed: EngineConnection, frame: str | bytes) -> None:
+    def _probe(self, probed: EngineConnection, pipe: ClosablePipe, frame: str | bytes) -> None:
         try:
             result = probed.session.receive_probe(frame)
         except ProtocolError as error:
@@ -166,14 +166,13 @@ class EngineWebSocketConsumer(WebSocketConsumer):
             self.probed = None
             probed.cancel_upgrade()
             return
-        assert self.pipe is not None
         match result:
             case ProbeReply(reply):
-                self.pipe.write(WireMessage(reply.encode()))
+                pipe.write(WireMessage(reply.encode()))
                 probed.release_poll()
             case Upgraded():
                 self.probed, self.connection = None, probed
-                probed.finish_upgrade(self.pipe, self.hang_up)
+                probed.finish_upgrade(pipe, self.hang_up)
 
     async def websocket_disconnect(self, message: dict[str, Any]) -> None:
         raise StopConsumer

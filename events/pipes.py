@@ -30,10 +30,6 @@ class ClosablePipe(Pipe, Protocol):
         """Take everything and send nothing from now on; what was handed over before still leaves."""
 
 
-def _discard(*_: object) -> None:
-    """Where the data of a shut pipe goes."""
-
-
 class TwistedTransport(Protocol):
     """What we use of a Twisted TCP connection (`twisted.internet.abstract.FileDescriptor`)."""
 
@@ -54,6 +50,7 @@ class TwistedPipe:
 
     def __init__(self, transport: TwistedTransport) -> None:
         self._transport = transport
+        self._shut = False
 
     @property
     def pending(self) -> int:
@@ -71,9 +68,11 @@ class TwistedPipe:
 
     def shut(self) -> None:
         # Nothing may follow a close frame.
-        self._write = _discard  # type: ignore[method-assign]
+        self._shut = True
 
     def _write(self, data: bytes) -> None:
+        if self._shut:
+            return
         transport = self._transport
         if transport.dataBuffer or transport._tempDataBuffer or not transport.connected or transport.disconnecting:
             transport.write(data)
@@ -89,6 +88,7 @@ class AsyncioPipe:
 
     def __init__(self, transport: asyncio.WriteTransport) -> None:
         self._transport = transport
+        self._shut = False
 
     @property
     def pending(self) -> int:
@@ -104,10 +104,10 @@ class AsyncioPipe:
         self._write(binary_frame(data))
 
     def shut(self) -> None:
-        self._write = _discard  # type: ignore[method-assign]
+        self._shut = True
 
     def _write(self, data: bytes) -> None:
-        if not self._transport.is_closing():
+        if not self._shut and not self._transport.is_closing():
             self._transport.write(data)
 
 
@@ -118,6 +118,7 @@ class AsgiPipe:
         self._send = send
         self._queue: deque[str | bytes] = deque()
         self._sender: asyncio.Task[None] | None = None
+        self._shut = False
         self.pending = 0
 
     def write(self, message: WireMessage) -> None:
@@ -131,13 +132,15 @@ class AsgiPipe:
         self._put(data, len(data))
 
     def _put(self, data: str | bytes, size: int) -> None:
+        if self._shut:
+            return
         self._queue.append(data)
         self.pending += size
         if self._sender is None:
             self._sender = asyncio.get_running_loop().create_task(self._drain())
 
     def shut(self) -> None:
-        self._put = _discard  # type: ignore[method-assign]
+        self._shut = True
 
     async def flush(self) -> None:
         """Wait until all that was handed over has been taken by the server."""
@@ -159,12 +162,17 @@ class AsgiPipe:
             self._sender = None
 
 
+#: Packets in one answer to a long-polling client. python-engineio's client breaks off when it gets more.
+MAX_POLL_PACKETS = 16
+
+
 class PollingPipe:
     """The outbox of a long-polling client: packets wait here for its next request."""
 
     def __init__(self) -> None:
         self._packets: list[str | bytes] = []
         self._filled = asyncio.Event()
+        self._shut = False
         self.pending = 0
 
     def write(self, message: WireMessage) -> None:
@@ -178,20 +186,25 @@ class PollingPipe:
         self._put(data, len(data))
 
     def _put(self, packet: str | bytes, size: int) -> None:
+        if self._shut:
+            return
         self._packets.append(packet)
         self.pending += size
         self._filled.set()
 
     def shut(self) -> None:
-        self._put = _discard  # type: ignore[method-assign]
+        self._shut = True
 
     async def filled(self) -> None:
         """Wait until there is something to take."""
         await self._filled.wait()
 
     def take(self) -> str:
-        """Everything that waits, as one payload; empty when nothing does."""
-        return encode_payload(self.drain())
+        """What waits, as one payload of at most `MAX_POLL_PACKETS`; empty when nothing does. The rest is for the next request."""
+        packets = self.drain()
+        for packet in packets[MAX_POLL_PACKETS:]:
+            self._put(packet, len(packet if isinstance(packet, bytes) else packet.encode()))
+        return encode_payload(packets[:MAX_POLL_PACKETS])
 
     def drain(self) -> list[str | bytes]:
         """Everything that waits, packet by packet."""

@@ -16,7 +16,8 @@ from events.protocol.engineio import EngineConfig
 from events.socketio_app import SocketIOApp
 from events.workflow_namespace import WorkflowNamespace
 
-Application = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
+#: An ASGI application. Django's type of a route's target knows views only.
+Application = Callable[..., Any]
 
 
 class Sockets:

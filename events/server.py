@@ -11,7 +11,6 @@ from twisted.internet import defer, error
 from twisted.python.failure import Failure
 
 from events.asgi import ServerApplication
-from events.conf import EventsConfig
 
 log = structlog.get_logger("events")
 
@@ -26,7 +25,7 @@ PING_INTERVAL_S = 20
 PING_TIMEOUT_S = 30
 
 
-class EventServer(Server):  # type: ignore[misc]  # daphne has no annotations
+class EventServer(Server):
     """daphne's server. `failure` says why it could not listen."""
 
     failure = ""
@@ -34,8 +33,9 @@ class EventServer(Server):  # type: ignore[misc]  # daphne has no annotations
     def listen_error(self, failure: Failure) -> None:
         reason = failure.value
         if isinstance(reason, error.CannotListenError):
-            where = f"{reason.interface or '0.0.0.0'}:{reason.port}"
-            self.failure = f"Cannot listen on {where}: {reason.socketError}. Stop what uses it, or choose another port: --port 8002 (WS_PORT)."
+            where = f"{reason.interface}:{reason.port}"
+            mend = "Stop what uses it, or choose another port: --port 8002 (WS_PORT)."
+            self.failure = f"Cannot listen on {where}: {reason.socketError}. {mend}"
         else:
             self.failure = f"Cannot listen: {reason}."
         self.stop()
@@ -62,10 +62,8 @@ class EventServer(Server):  # type: ignore[misc]  # daphne has no annotations
 
 def run_server(application: ServerApplication, host: str, port: int) -> None:
     """Listen and serve until the process is interrupted. Exits with 1 and one clear line when it cannot listen."""
-    config = EventsConfig.from_settings()
     interface = host.replace(":", r"\:")
     protocol = "tcp6" if ":" in host else "tcp"
-    limit = max(config.max_payload_bytes, 1) + 16
     server = EventServer(
         application=application,
         endpoints=[f"{protocol}:port={port}:interface={interface}:backlog={BACKLOG}"],
@@ -73,8 +71,8 @@ def run_server(application: ServerApplication, host: str, port: int) -> None:
         websocket_timeout=-1,
         websocket_connect_timeout=20,
         websocket_handshake_timeout=20,
-        websocket_max_message_size=limit,
-        websocket_max_frame_size=limit,
+        websocket_max_message_size=settings.DAPHNE_WEBSOCKET_MAX_MESSAGE_SIZE,
+        websocket_max_frame_size=settings.DAPHNE_WEBSOCKET_MAX_FRAME_SIZE,
         ping_interval=PING_INTERVAL_S,
         ping_timeout=PING_TIMEOUT_S,
         proxy_forwarded_address_header="X-Real-IP" if settings.WS_PROXY_HEADERS else None,
@@ -85,8 +83,7 @@ def run_server(application: ServerApplication, host: str, port: int) -> None:
     )
     server.run()
     if server.failure:
-        print(server.failure, file=sys.stderr)
-        sys.exit(1)
+        sys.exit(server.failure)
 
 
 def _start(application: ServerApplication, host: str, port: int) -> None:

@@ -55,8 +55,12 @@ class Adapters:
 
     async def close(self) -> None:
         """Close every connection."""
-        for part in (*self.readers, self.bus, self.history, self.registry, self.state):
-            await part.close()
+        for reader in self.readers:
+            await reader.close()
+        await self.bus.close()
+        await self.history.close()
+        await self.registry.close()
+        await self.state.close()
         if self.link is not None:
             await self.link.close()
 

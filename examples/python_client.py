@@ -15,12 +15,13 @@ import socketio
 
 
 async def follow(url: str, workflow: str, token: str) -> None:
-    """Print the workflow's events until cancelled. The client reconnects by itself, and subscribes anew each time.
+    """Print the workflow's events until cancelled, or refused. The client reconnects by itself, and subscribes anew each time.
 
     `socketio.Client` would do as well, but it handles each event in a thread of its own: two that come together may be
     handled in either order.
     """
-    sio = socketio.AsyncClient()
+    sio = socketio.AsyncClient(handle_sigint=False)  # asyncio.run has its own
+    refused = asyncio.Event()
 
     async def subscribe() -> None:
         await sio.emit("subscribe_workflow", {"workflow_id": workflow})
@@ -37,7 +38,7 @@ async def follow(url: str, workflow: str, token: str) -> None:
         if data["success"]:
             await subscribe()
         else:
-            await sio.disconnect()
+            refused.set()
 
     def recent_events(data: dict[str, Any]) -> None:
         print(f"{data['count']} recent events:")
@@ -55,7 +56,7 @@ async def follow(url: str, workflow: str, token: str) -> None:
     sio.on("workflow_event", show)
     await sio.connect(url)
     try:
-        await sio.wait()
+        await refused.wait()
     finally:
         await sio.disconnect()
 

@@ -109,7 +109,7 @@ class Health(BaseHTTPRequestHandler):
     status: ClassVar = 200
 
     def do_GET(self) -> None:
-        body = json.dumps({"port": self.server.server_address[1], "headers": dict(self.headers)}).encode()
+        body = json.dumps({"port": self.connection.getsockname()[1], "headers": dict(self.headers)}).encode()
         self.send_response(self.status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -21,7 +21,7 @@ _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
 
 
-class BadSetting(Exception):  # noqa: N818 - what is bad is the setting, not the program
+class BadSetting(Exception):
     """A variable with a value that cannot be used. The message is one line: the variable, the value unless it is secret,
     and the mend."""
 

@@ -51,7 +51,8 @@ class Event:
 def parse_event(raw: bytes, limits: EventLimits) -> Event:
     """Check one published document. Raises `InvalidEvent`."""
     if len(raw) > limits.max_bytes:
-        raise InvalidEvent("event", f"The event has {len(raw)} bytes; at most {limits.max_bytes} are taken (WS_MAX_EVENT_BYTES).")
+        limit = f"at most {limits.max_bytes} are taken (WS_MAX_EVENT_BYTES)"
+        raise InvalidEvent("event", f"The event has {len(raw)} bytes; {limit}.")
     try:
         fields = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -93,7 +94,8 @@ def _check_text(name: str, value: object, limits: EventLimits) -> None:
     if not value.strip():
         raise InvalidEvent(name, f"{name} must not be empty.")
     if len(value) > limits.max_id_length:
-        raise InvalidEvent(name, f"{name} has {len(value)} characters; at most {limits.max_id_length} are taken (WS_MAX_ID_LENGTH).")
+        limit = f"at most {limits.max_id_length} are taken (WS_MAX_ID_LENGTH)"
+        raise InvalidEvent(name, f"{name} has {len(value)} characters; {limit}.")
 
 
 def _check_timestamp(value: str) -> None:

@@ -82,8 +82,9 @@ class Relay:
         self._turn = asyncio.Lock()
         self.leading = False
         self.counters = Counters()
-        #: Which inputs were last read to their end.
-        self._idle = {reader.name: False for reader in readers}
+        #: Inputs that were not last read to their end; `_drained` is set while there are none.
+        self._busy = {reader.name for reader in readers}
+        self._drained = asyncio.Event()
 
     async def run(self) -> None:
         """Lead whenever nobody else does, for ever."""
@@ -101,12 +102,13 @@ class Relay:
         """Lead until every input has been read to its end."""
         await self._acquire()
         work = asyncio.create_task(self._lead())
+        drained = asyncio.create_task(self._drained.wait())
         try:
-            while not all(self._idle.values()) and not work.done():
-                await asyncio.sleep(0.02)
+            await asyncio.wait((work, drained), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
+            for task in (work, drained):
+                task.cancel()
+            await asyncio.gather(work, drained, return_exceptions=True)
             self.leading = False
             await self.close()
 
@@ -181,10 +183,16 @@ class Relay:
                 log.warning("bus_unavailable", source=reader.name, reason=str(error))
                 await asyncio.sleep(RETRY_S)
                 continue
-            self._idle[reader.name] = not entries
             if entries:
+                self._busy.add(reader.name)
                 cursor = entries[-1].cursor
                 await self._relay(reader.name, cursor, entries)
+            else:
+                self._busy.discard(reader.name)
+            if self._busy:
+                self._drained.clear()
+            else:
+                self._drained.set()
 
     async def _relay(self, source: str, cursor: str, entries: Sequence[BusEntry]) -> None:
         events, rejected = self._check(source, entries)

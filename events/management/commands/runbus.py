@@ -27,7 +27,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         config = EventsConfig.from_settings()
         if config.embedded:
-            raise CommandError("REDIS_URL is not set: the embedded server relays its own events. Set REDIS_URL to run a bus of its own.")
+            raise CommandError(
+                "REDIS_URL is not set: the embedded server relays its own events. Set REDIS_URL to run a bus of its own."
+            )
         problems = configuration_errors()
         if problems:
             raise CommandError(describe(problems))

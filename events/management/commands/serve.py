@@ -18,7 +18,7 @@ class Command(BaseCommand):
     were read, so that there is one way in for every setting.
     """
 
-    help = "Run the WebSocket server (daphne). Flags are the environment variables ENV, WS_HOST, WS_PORT, WS_AUTH_TOKEN, WS_REQUIRE_AUTH."
+    help = "Run the WebSocket server (daphne)."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_serve_flags(parser)
