@@ -28,7 +28,22 @@ class _LoopThread:
         self.config = config
         self.loop = asyncio.new_event_loop()
         self.adapters = build_adapters(config)
-        threading.Thread(target=self.loop.run_forever, name="events-loop", daemon=True).start()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="events-loop", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Close the adapters and end the thread. In a forked child there is none, and its parent's connections are let be."""
+        if self.pid != os.getpid():
+            return
+        closing = asyncio.run_coroutine_threadsafe(self.adapters.close(), self.loop)
+        try:
+            closing.result(TIMEOUT_S)
+        except TimeoutError:
+            closing.cancel()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(TIMEOUT_S)
+        if not self._thread.is_alive():
+            self.loop.close()
 
 
 _lock = threading.Lock()
@@ -40,8 +55,20 @@ def _loop_thread(config: EventsConfig) -> _LoopThread:
     global _thread
     with _lock:
         if _thread is None or _thread.pid != os.getpid() or _thread.config != config:
+            if _thread is not None:
+                _thread.close()
             _thread = _LoopThread(config)
         return _thread
+
+
+def close() -> None:
+    """End this process's loop thread and its connections, if it has one; the next question starts another. Not for a server
+    process, whose loop is not ours."""
+    global _thread
+    with _lock:
+        thread, _thread = _thread, None
+        if thread is not None:
+            thread.close()
 
 
 def ask(question: Callable[[Adapters, ServerProcess | None], Awaitable[T]], timeout_s: float = TIMEOUT_S) -> T:

@@ -6,16 +6,22 @@ that shape.
 """
 
 import asyncio
+from dataclasses import asdict
+from itertools import chain, repeat
 from typing import Any, Final
 
 from channels.consumer import AsyncConsumer
 from channels.layers import BaseChannelLayer, get_channel_layer
 
 from events.domain.entry import Entry, Position
-from events.ports import Batch, GroupReceiver, Unavailable
+from events.ports import Batch, BusGap, GroupReceiver, Unavailable
 
 #: A batch is split so that no message grows past this many bytes of events.
 MAX_MESSAGE_BYTES: Final = 512 * 1024
+
+#: How often the hub joins the group, which costs nothing while it is a member. The memory layer ends a membership after a
+#: day, and when a message was not taken for a minute.
+REJOIN_S: Final = 5.0
 
 
 def _layer() -> BaseChannelLayer:
@@ -38,6 +44,9 @@ class ChannelGroupSender:
 
     async def heartbeat(self, position: Position) -> None:
         await self._send({"type": "events.heartbeat", "epoch": position.epoch, "number": position.number})
+
+    async def announce(self, gap: BusGap) -> None:
+        await self._send({"type": "events.gap", **asdict(gap)})
 
     async def _send(self, message: dict[str, Any]) -> None:
         try:
@@ -86,6 +95,9 @@ class HubConsumer(AsyncConsumer):
     async def events_heartbeat(self, message: dict[str, Any]) -> None:
         self.receiver.receive_heartbeat(Position(message["epoch"], message["number"]))
 
+    async def events_gap(self, message: dict[str, Any]) -> None:
+        self.receiver.receive_gap(BusGap(**{name: value for name, value in message.items() if name != "type"}))
+
 
 class ChannelGroupInbox:
     """Runs a `HubConsumer` for as long as the layer lasts."""
@@ -94,12 +106,16 @@ class ChannelGroupInbox:
         self._group = group
 
     async def run(self, receiver: GroupReceiver) -> None:
-        inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue(maxsize=1)
-        inbox.put_nowait({"type": "hub.join", "group": self._group})
+        pauses = chain((0.0,), repeat(REJOIN_S))
+
+        async def receive() -> dict[str, Any]:
+            await asyncio.sleep(next(pauses))
+            return {"type": "hub.join", "group": self._group}
+
         consumer = HubConsumer()
         consumer.receiver = receiver
 
         async def send(message: dict[str, Any]) -> None:
             raise RuntimeError(f"the hub has no client to send {message['type']} to")
 
-        await consumer({"type": "hub"}, inbox.get, send)
+        await consumer({"type": "hub"}, receive, send)

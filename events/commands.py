@@ -11,28 +11,18 @@ from events.conf import EventsConfig
 from events.domain import errors
 from events.domain.errors import CommandError
 from events.domain.timestamps import iso
-from events.domain.topics import ALL, KINDS, identifier_of, kind_of, topic_name
+from events.domain.topics import ALL, KINDS, topic_name
 from events.fanout.hub import Hub
 from events.fanout.session import Session
 from events.ports import Unavailable
+from events.subscribe import ALL_BOTS, Subscriber, parse_options, subscription
 
 log = structlog.get_logger("events")
 
 Payload = dict[str, Any]
 Command = Callable[["CommandHandler", Session, Any], Awaitable[Payload]]
 
-#: The name of the subscription to everything on the wire; deployed dashboards know no other.
-ALL_BOTS = "all_bots"
-
 _CAMEL_CASE = {f"{kind}_id": f"{kind}Id" for kind in KINDS}
-
-
-def subscription(topic: str) -> Payload:
-    """How a topic is named to clients: `{"type": "workflow", "workflow_id": …}`, or `{"type": "all_bots"}`."""
-    if topic == ALL:
-        return {"type": ALL_BOTS}
-    kind = kind_of(topic)
-    return {"type": kind, f"{kind}_id": identifier_of(topic)}
 
 
 class CommandHandler:
@@ -46,6 +36,7 @@ class CommandHandler:
         self._hub = hub
         self._config = config
         self._stats = stats
+        self._subscriber = Subscriber(hub)
 
     # -- life of a session ----------------------------------------------------------------------------------------------
 
@@ -113,27 +104,15 @@ class CommandHandler:
         session.emit("auth_response", answer)
         return answer
 
-    async def _subscribe(self, session: Session, topic: str) -> Payload:
+    async def _subscribe(self, session: Session, topic: str, data: Any) -> Payload:
+        options = parse_options(data, session.limits.id_length)
         if topic not in session.topics and len(session.topics) >= session.limits.subscriptions:
             limit = session.limits.subscriptions
             raise CommandError(
                 errors.TOO_MANY_SUBSCRIPTIONS,
                 f"A client may have {limit} subscriptions (WS_MAX_SUBSCRIPTIONS). Unsubscribe from something first.",
             )
-        await self._hub.open(topic)
-        if session.closed:
-            self._hub.release(topic)
-            return {}
-        # One step from here on: what is in the buffer goes as replay, what comes after it goes live.
-        joined = self._hub.join(session, topic)
-        answer = subscription(topic)
-        session.emit("subscribed", answer)
-        if joined.buffer:
-            session.emit_message(joined.replay(session.dialect))
-            session.sent += len(joined.buffer)
-            self._hub.counters.sent += len(joined.buffer)
-        log.info("client_subscribed", sid=session.sid, topic=topic, replayed=len(joined.buffer))
-        return answer
+        return await self._subscriber.subscribe(session, topic, options)
 
     async def _unsubscribe(self, session: Session, topic: str) -> Payload:
         self._hub.leave(session, topic)
@@ -189,7 +168,7 @@ def _object(data: Any) -> Mapping[str, Any]:
 def _subscribe_to(kind: str) -> Command:
     async def subscribe(handler: CommandHandler, session: Session, data: Any) -> Payload:
         handler._require_authentication(session)
-        return await handler._subscribe(session, handler._topic(kind, data))
+        return await handler._subscribe(session, handler._topic(kind, data), data)
 
     return subscribe
 
@@ -203,7 +182,7 @@ def _unsubscribe_from(kind: str) -> Command:
 
 async def _subscribe_all(handler: CommandHandler, session: Session, data: Any) -> Payload:
     handler._require_authentication(session)
-    return await handler._subscribe(session, ALL)
+    return await handler._subscribe(session, ALL, data)
 
 
 async def _unsubscribe_all(handler: CommandHandler, session: Session, data: Any) -> Payload:

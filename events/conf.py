@@ -22,6 +22,9 @@ class HistoryLimits:
     journal_age_s:     entries older than this leave the journal
     offset_ttl_s:      a topic without events for so long starts again at offset 1
     dead_letters:      refused documents kept
+    executions:        executions whose state is kept; the one without events for longest gives way
+    executions_per_topic: executions that a topic lists; also what one snapshot looks at
+    execution_ttl_s:   an execution without events for so long is forgotten
     """
 
     recent_events: int = 100
@@ -30,6 +33,9 @@ class HistoryLimits:
     journal_age_s: int = 86_400
     offset_ttl_s: int = 30 * 86_400
     dead_letters: int = 10_000
+    executions: int = 10_000
+    executions_per_topic: int = 200
+    execution_ttl_s: int = 86_400
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,9 +202,11 @@ class PollingPipe:
     def take(self) -> str:
         """What waits, as one payload of at most `MAX_POLL_PACKETS`; empty when nothing does. The rest is for the next request."""
         packets = self.drain()
-        for packet in packets[MAX_POLL_PACKETS:]:
+        # A pipe that is shut has no next request.
+        count = len(packets) if self._shut else MAX_POLL_PACKETS
+        for packet in packets[count:]:
             self._put(packet, len(packet if isinstance(packet, bytes) else packet.encode()))
-        return encode_payload(packets[:MAX_POLL_PACKETS])
+        return encode_payload(packets[:count])
 
     def drain(self) -> list[str | bytes]:
         """Everything that waits, packet by packet."""

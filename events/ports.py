@@ -7,10 +7,11 @@ nothing else that a caller is expected to handle unless a method says so.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from events.domain.entry import Entry, Position
 from events.domain.event import Event
+from events.domain.execution import Execution
 
 
 class Unavailable(Exception):
@@ -34,10 +35,30 @@ class Moved(Exception):
 
 @dataclass(frozen=True, slots=True)
 class BusEntry:
-    """One published document. `cursor` is where the next read goes on from; empty for inputs that keep nothing."""
+    """One published document. `cursor` is where the next read goes on from; empty for inputs that keep nothing. Its text
+    means something to the input alone."""
 
     cursor: str
     document: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BusGap:
+    """Documents that were published and that this input could not, or perhaps could not, read.
+
+    source: the input's name
+    reason: `trimmed`: they left the bus before they were read. `recreated`: the bus lost what it had (it was deleted, or
+            restored from an older file); what had not been read is gone. `deaf`: nobody listened. `dropped`: they came
+            faster than the relay read.
+    count:  how many; None when nobody can know
+    since:  Unix time in seconds of the last moment before the gap, `until` of the first after it; None when not known
+    """
+
+    source: str
+    reason: Literal["trimmed", "recreated", "deaf", "dropped"]
+    count: int | None = None
+    since: float | None = None
+    until: float | None = None
 
 
 class EventBus(Protocol):
@@ -63,8 +84,15 @@ class BusReader(Protocol):
     async def read(self, cursor: str, limit: int, wait_s: float) -> list[BusEntry]:
         """Up to `limit` documents after `cursor` (empty: from the oldest kept), in the order of publishing.
 
-        Returns as soon as there is one, with all that have accumulated up to the limit; an empty list after `wait_s`.
-        Must not be called twice at once.
+        Returns as soon as there is one, with all that have accumulated up to the limit and to a few megabytes; an empty
+        list after `wait_s`. Must not be called twice at once.
+        """
+
+    def gaps(self) -> list[BusGap]:
+        """What was found missing since the last call, oldest first.
+
+        In a durable input it lay before what the read that found it returned. A reader that is made anew finds the same gap
+        again while the cursor it is given lies before it.
         """
 
     def dropped(self) -> int:
@@ -94,6 +122,7 @@ class Append:
     fence:    the writer's fencing token
     expected: where the writer believes the history to be
     source:   the input that was read, and `cursor` how far (empty: the input keeps no cursor)
+    executions: each execution that the events belong to, as it is after them; what was kept of it before is replaced
     """
 
     fence: int
@@ -102,6 +131,7 @@ class Append:
     cursor: str
     events: Sequence[Event] = ()
     rejected: Sequence[DeadLetter] = ()
+    executions: Sequence[Execution] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +157,36 @@ class Recent:
     entries: Sequence[Entry]
 
 
+@dataclass(frozen=True, slots=True)
+class TopicPage:
+    """A run of one topic: entries with consecutive offsets, oldest first, after the offset asked for.
+
+    epoch:    the history's present epoch; offsets of another one mean nothing in it
+    offset:   the topic's present offset (0 when it never had an event), whether or not that entry is on this page
+    entries:  consecutive; when the first is not the successor of the offset asked for, what lies between is in no history
+              any more. Empty although `offset` is larger: all of it is gone.
+    """
+
+    epoch: str
+    offset: int
+    entries: Sequence[Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The executions of a topic, all as they were at one moment.
+
+    offset:     the topic's offset at that moment (0 when it never had an event): live events with larger offsets are news
+    number:     the history's number at that moment
+    executions: the one with the newest event first
+    """
+
+    epoch: str
+    offset: int
+    number: int
+    executions: Sequence[Execution]
+
+
 class History(Protocol):
     """The journal (all recent events in order), the recent buffer of each topic, the offsets, and the inputs' cursors.
 
@@ -146,11 +206,31 @@ class History(Protocol):
     async def position(self) -> Position:
         """Where the history is. Gives an empty history its epoch."""
 
+    async def witness(self, position: Position) -> Position:
+        """Somebody has seen `position`. Returns where the history is now.
+
+        A history that is in the same epoch but behind has lost its end (an older file was restored): it begins a new epoch,
+        as it does for a writer that has seen more. Doing it again changes nothing.
+        """
+
     async def read(self, after: int, limit: int) -> JournalPage:
         """Up to `limit` journal entries with numbers above `after`."""
 
     async def recent(self, topics: Sequence[str]) -> list[Recent]:
         """The recent buffer of each topic asked for, in one round trip."""
+
+    async def since(self, topic: str, offset: int, limit: int) -> TopicPage:
+        """Up to `limit` entries of a topic with offsets above `offset`, from as far back as the journal or the topic's recent
+        buffer reach; fewer when their documents have more than a few megabytes, but never none while there are some."""
+
+    async def executions(self, ids: Sequence[str]) -> list[Execution | None]:
+        """The state of each execution asked for; None for one that is not known, or not any more."""
+
+    async def snapshot(self, topic: str, limit: int, status: str | None = None) -> Snapshot:
+        """The executions of a topic, up to `limit`, all of them or those with one status, read in one atomic step.
+
+        Looks at no more than the `executions_per_topic` (see `HistoryLimits`) that had the newest events.
+        """
 
     async def trim(self, now: float) -> int:
         """Drop journal entries older than the age cap (`now` is Unix time); returns how many. Called by the leader."""
@@ -180,13 +260,18 @@ class GroupSender(Protocol):
 
     async def heartbeat(self, position: Position) -> None: ...
 
+    async def announce(self, gap: BusGap) -> None:
+        """Tell of documents that an input could not read."""
+
 
 class GroupReceiver(Protocol):
-    """The hub's side of the group. Both are called on the event loop, one at a time, and must not block."""
+    """The hub's side of the group. All are called on the event loop, one at a time, and must not block."""
 
     def receive(self, batch: Batch) -> None: ...
 
     def receive_heartbeat(self, position: Position) -> None: ...
+
+    def receive_gap(self, gap: BusGap) -> None: ...
 
 
 class GroupInbox(Protocol):

@@ -83,6 +83,18 @@ class Keys:
         """String: the topic's offset."""
         return f"{self.epoch(epoch)}offset:{topic}"
 
+    def index(self, epoch: str, topic: str) -> str:
+        """List: the journal numbers of the topic's last events, oldest first; the last one belongs to the topic's offset."""
+        return f"{self.epoch(epoch)}index:{topic}"
+
+    def execution(self, epoch: str, execution_id: str) -> str:
+        """String: the state of one execution, as compact JSON."""
+        return f"{self.epoch(epoch)}execution:{execution_id}"
+
+    def executions(self, epoch: str, topic: str) -> str:
+        """Sorted set: the ids of the topic's executions (member) by the number of their newest event (score)."""
+        return f"{self.epoch(epoch)}executions:{topic}"
+
     def marks(self, epoch: str) -> str:
         """Sorted set: how far the journal reached (member) at which Unix time (score)."""
         return f"{self.epoch(epoch)}marks"

@@ -2,12 +2,13 @@
 
 import asyncio
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 from daphne.server import Server
 from django.conf import settings
-from twisted.internet import defer, error
+from twisted.internet import defer, error, reactor
 from twisted.python.failure import Failure
 
 from events.asgi import ServerApplication
@@ -29,6 +30,21 @@ class EventServer(Server):
     """daphne's server. `failure` says why it could not listen."""
 
     failure = ""
+    announce: Callable[[], None]
+
+    def listen_success(self, port: Any) -> None:
+        super().listen_success(port)
+        # The process behind it starts as soon as the loop runs, so that the others know it before its first client comes.
+        reactor.callWhenRunning(self._begin)
+
+    def _begin(self) -> None:
+        self._starting = asyncio.ensure_future(self._start())
+
+    async def _start(self) -> None:
+        await self.application.commands()
+        address = self.listening_addresses[0] if self.listening_addresses else ("", 0)
+        log.info("listening", host=address[0], port=address[1])
+        self.announce()
 
     def listen_error(self, failure: Failure) -> None:
         reason = failure.value
@@ -60,8 +76,11 @@ class EventServer(Server):
                 application.cancel()
 
 
-def run_server(application: ServerApplication, host: str, port: int) -> None:
-    """Listen and serve until the process is interrupted. Exits with 1 and one clear line when it cannot listen."""
+def run_server(application: ServerApplication, host: str, port: int, announce: Callable[[], None]) -> None:
+    """Listen and serve until the process is interrupted. `announce` is called once it listens.
+
+    Exits with 1 and one clear line when it cannot listen.
+    """
     interface = host.replace(":", r"\:")
     protocol = "tcp6" if ":" in host else "tcp"
     server = EventServer(
@@ -79,22 +98,8 @@ def run_server(application: ServerApplication, host: str, port: int) -> None:
         proxy_forwarded_proto_header="X-Forwarded-Proto" if settings.WS_PROXY_HEADERS else None,
         verbosity=0,
         server_name="",
-        ready_callable=lambda: _start(application, host, port),
     )
+    server.announce = announce
     server.run()
     if server.failure:
         sys.exit(server.failure)
-
-
-def _start(application: ServerApplication, host: str, port: int) -> None:
-    """Start the server process as soon as the loop runs, so that it is known to the others before its first client."""
-    loop = asyncio.get_event_loop()
-    loop.call_soon(lambda: _owned.add(loop.create_task(_started(application, host, port))))
-
-
-_owned: set[asyncio.Task[None]] = set()
-
-
-async def _started(application: ServerApplication, host: str, port: int) -> None:
-    await application.commands()
-    log.info("listening", host=host, port=port)

@@ -59,6 +59,14 @@ class Supervisor:
             try:
                 await run()
                 reason = "ended without a reason"
+                log.error("task_ended", task=state.name)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                # Nobody cancelled this task: it waited for something else that was cancelled.
+                reason = "waited for something that was cancelled"
+                log.exception("task_failed", task=state.name)
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}"
                 log.exception("task_failed", task=state.name)
@@ -67,5 +75,7 @@ class Supervisor:
                 state.running = False
             state.failures += 1
             state.failure = reason
-            pause = RESTART_S[0] if loop.time() - started > SETTLED_S else min(pause * 2, RESTART_S[1])
+            if loop.time() - started > SETTLED_S:
+                pause = RESTART_S[0]
             await asyncio.sleep(pause)
+            pause = min(pause * 2, RESTART_S[1])

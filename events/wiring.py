@@ -208,7 +208,9 @@ class ServerProcess(Process):
     def counters(self) -> Counters:
         counted = replace(self.hub.counters)
         if self.relay is not None:
-            counted.received, counted.rejected = self.relay.counters.received, self.relay.counters.rejected
+            relayed = self.relay.counters
+            counted.received, counted.rejected = relayed.received, relayed.rejected
+            counted.gaps, counted.missed = relayed.gaps, relayed.missed
         return counted
 
     def gauges(self) -> dict[str, Any]:

@@ -48,6 +48,9 @@ def test_every_variable_of_the_events_arrives(read: Any) -> None:
         WS_JOURNAL_MAX_AGE_S="8",
         WS_OFFSET_TTL_S="9",
         WS_MAX_DEAD_LETTERS="10",
+        WS_MAX_EXECUTIONS="13",
+        WS_MAX_TOPIC_EXECUTIONS="14",
+        WS_EXECUTION_TTL_S="15",
         WS_CLIENT_BUFFER_BYTES="65536",
         WS_SLOW_CLIENT_DEADLINE_S="1.5",
         WS_MAX_SUBSCRIPTIONS="12",
@@ -69,7 +72,7 @@ def test_every_variable_of_the_events_arrives(read: Any) -> None:
         demo=True,
         demo_rate=2.5,
         event=EventLimits(max_bytes=3000, max_id_length=40),
-        history=HistoryLimits(5, 6, 700, 8, 9, 10),
+        history=HistoryLimits(5, 6, 700, 8, 9, 10, 13, 14, 15),
         session=SessionLimits(65_536, 1.5, 12, 40),
     )
     assert found["DAPHNE_WEBSOCKET_MAX_FRAME_SIZE"] > 2000

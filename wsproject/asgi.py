@@ -1,13 +1,27 @@
 """The web process: sockets to the consumers, all else to Django. Served by daphne, or any other ASGI server."""
 
-from wsproject import env
+import sys
+from typing import TYPE_CHECKING
 
-env.use_settings("wsproject.settings")
+from django.core.asgi import get_asgi_application
+from django.core.exceptions import ImproperlyConfigured
 
-from django.core.asgi import get_asgi_application  # noqa: E402
+from wsproject.env import BadSetting, use_settings
 
-django_application = get_asgi_application()
+if TYPE_CHECKING:
+    from events.asgi import ServerApplication
 
-from events.asgi import build_application  # noqa: E402
 
-application = build_application(django_application)
+def _build() -> "ServerApplication":
+    use_settings("wsproject.settings")
+    django = get_asgi_application()
+    # Needs the settings, which the line above has read.
+    from events.asgi import build_application
+
+    return build_application(django)
+
+
+try:
+    application = _build()
+except (BadSetting, ImproperlyConfigured) as error:
+    sys.exit(f"The configuration is not complete:\n{error}")

@@ -5,6 +5,7 @@ Code logs with `structlog.get_logger("events").info("client_connected", sid=sid)
 """
 
 import json
+import logging
 import logging.config
 import re
 import sys
@@ -36,6 +37,7 @@ def logging_config(output: str, level: str) -> dict[str, Any]:
                 "processors": _renderers(output),
             }
         },
+        "filters": {"brief": {"()": BriefErrors}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
@@ -45,10 +47,22 @@ def logging_config(output: str, level: str) -> dict[str, Any]:
             # What these say below a warning is of use to their developers only.
             "asyncio": {"level": "WARNING"},
             "channels_redis": {"level": "WARNING"},
+            # Tells the same traceback once a second while Redis is away.
+            "channels_redis.pubsub": {"filters": ["brief"]},
             "daphne": {"level": "WARNING"},
             "twisted": {"level": "WARNING"},
         },
     }
+
+
+class BriefErrors(logging.Filter):
+    """Turns an expected error's traceback into one line that says what failed."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and record.exc_info[1] is not None:
+            record.msg, record.args = f"{record.getMessage()} {record.exc_info[1]!r}", None
+            record.exc_info = None
+        return True
 
 
 def configure(config: dict[str, Any]) -> None:

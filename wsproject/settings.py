@@ -72,6 +72,9 @@ EVENTS = EventsConfig(
         journal_age_s=env.integer("WS_JOURNAL_MAX_AGE_S", 86_400, 1, 31_536_000),
         offset_ttl_s=env.integer("WS_OFFSET_TTL_S", 2_592_000, 1, 315_360_000),
         dead_letters=env.integer("WS_MAX_DEAD_LETTERS", 10_000, 1, 10_000_000),
+        executions=env.integer("WS_MAX_EXECUTIONS", 10_000, 1, 10_000_000),
+        executions_per_topic=env.integer("WS_MAX_TOPIC_EXECUTIONS", 200, 1, 10_000),
+        execution_ttl_s=env.integer("WS_EXECUTION_TTL_S", 86_400, 1, 31_536_000),
     ),
     session=SessionLimits(
         buffer_bytes=env.integer("WS_CLIENT_BUFFER_BYTES", 1_048_576, 16_384, 1_073_741_824),

@@ -1,12 +1,15 @@
 """What the web process answers over HTTP: test client, publishing, monitoring, documentation, admin."""
 
 from django.contrib import admin
+from django.templatetags.static import static
 from django.urls import include, path
-from django.views.generic import TemplateView
+from django.utils.functional import lazy
+from django.views.generic import RedirectView, TemplateView
 
 urlpatterns = [
     path("", TemplateView.as_view(template_name="test_client.html"), name="test_client"),
     path("", include("events.urls")),
     path("", include("monitoring.urls")),
     path("admin/", admin.site.urls),
+    path("favicon.ico", RedirectView.as_view(url=lazy(static, str)("test_client/icon.svg"))),
 ]

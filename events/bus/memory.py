@@ -3,9 +3,11 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 
 from events.bus.waiting import wait_for
-from events.ports import BusEntry, Unavailable
+from events.domain.sizes import READ_BYTES, count_within
+from events.ports import BusEntry, BusGap, Unavailable
 
 
 class MemoryBus:
@@ -44,8 +46,8 @@ class MemoryBus:
         if not self._waiting:
             self._arrived.clear()
             await wait_for(self._arrived, wait_s)
-        count = min(limit, len(self._waiting))
-        return [BusEntry(f"{number}-0", document) for number, document in (self._waiting[index] for index in range(count))]
+        count = count_within((len(document) for _, document in islice(self._waiting, limit)), READ_BYTES)
+        return [BusEntry(f"{number}-0", document) for number, document in islice(self._waiting, count)]
 
     def _forget(self, read: int) -> None:
         while self._waiting and self._waiting[0][0] <= read:
@@ -64,6 +66,10 @@ class MemoryBusReader:
     async def read(self, cursor: str, limit: int, wait_s: float) -> list[BusEntry]:
         """Entries are forgotten once a later read's cursor has passed them."""
         return await self._bus.read(cursor, limit, wait_s)
+
+    def gaps(self) -> list[BusGap]:
+        """Always empty: nothing that was accepted is lost while the process lives."""
+        return []
 
     def dropped(self) -> int:
         """Always 0: a full bus refuses new documents instead."""

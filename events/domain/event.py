@@ -1,7 +1,7 @@
 """Events as executors publish them: JSON objects with a few common fields, checked here and nowhere else."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -42,10 +42,12 @@ class Event:
 
     document: the publisher's JSON object as UTF-8 text, untouched but for surrounding white space.
     topics:   `all` first, then one topic per id that the event carries.
+    fields:   what the document says, as it was read to check it.
     """
 
     document: bytes
     topics: tuple[str, ...]
+    fields: Mapping[str, Any] = field(compare=False, repr=False)
 
 
 def parse_event(raw: bytes, limits: EventLimits) -> Event:
@@ -62,7 +64,7 @@ def parse_event(raw: bytes, limits: EventLimits) -> Event:
     topics = _topics(fields, limits)
     if any(name in fields for name in STAMPED_FIELDS):
         raw = orjson.dumps({key: value for key, value in fields.items() if key not in STAMPED_FIELDS})
-    return Event(raw.strip(), topics)
+    return Event(raw.strip(), topics, fields)
 
 
 def encode_event(fields: Mapping[str, Any]) -> bytes:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import structlog
@@ -38,13 +39,15 @@ class CatchUp:
     def __len__(self) -> int:
         return len(self._lagging)
 
-    def lag(self, session: Session, unsent: Entry) -> None:
-        """Stop sending live events to a client; `unsent` is the first that it has not been sent."""
-        session.cursor = unsent.number - 1
+    def lag(self, session: Session, unsent: Sequence[Delivery]) -> None:
+        """Stop sending live events to a client; `unsent` are those that it was to be sent now."""
+        session.cursor = unsent[0].entry.number - 1
         session.offsets = {name: self._hub.offset(name) for name in session.topics}
-        for name, offset in zip(unsent.topics, unsent.offsets, strict=True):
-            if name in session.offsets:
-                session.offsets[name] = offset - 1
+        # The hub's offsets are those after the whole batch; the first unsent event of each topic says what was before it.
+        for delivery in reversed(unsent):
+            for name, offset in zip(delivery.entry.topics, delivery.entry.offsets, strict=True):
+                if name in session.offsets:
+                    session.offsets[name] = offset - 1
         self.lagged += 1
         self._lagging[session] = (time.monotonic(), session.pipe.pending)
         self._any.set()
@@ -74,27 +77,34 @@ class CatchUp:
     async def _serve(self, session: Session) -> None:
         """Send what the client missed until its buffer is half full or it is live again."""
         while session.cursor is not None and session.pipe.pending <= session.limits.buffer_bytes // 2:
-            cursor, here = session.cursor, self._hub.position
+            cursor = session.cursor
             page = await self._history.read(cursor, PAGE)
-            if session.cursor != cursor or page.epoch != here.epoch:
+            if session.cursor != cursor or page.epoch != self._hub.position.epoch:
                 return  # Its connection ended, or the history began anew, while we read.
             for entry in page.entries:
                 if entry.number > self._hub.position.number:
                     break
                 session.cursor = entry.number
-                if session.wants(entry):
-                    self._send(session, entry)
-            if session.cursor >= self._hub.position.number or not page.entries:
+                # First what is missing before it, then the event.
+                self._note_offsets(session, entry)
+                delivery = Delivery(entry)
+                if session.wants(delivery):
+                    self._send(session, delivery)
+            here = self._hub.position.number
+            # Without an entry up to where the hub is, nothing is left to be read: what is missing is told on going live.
+            if session.cursor >= here or not page.entries or page.entries[0].number > here:
                 self._go_live(session)
 
-    def _send(self, session: Session, entry: Entry) -> None:
+    def _send(self, session: Session, delivery: Delivery) -> None:
+        session.pipe.write(delivery.message(session.dialect))
+        session.sent += 1
+        self._hub.counters.sent += 1
+
+    def _note_offsets(self, session: Session, entry: Entry) -> None:
         for name, offset in zip(entry.topics, entry.offsets, strict=True):
             if name in session.offsets:
                 self._check_offset(session, name, offset - 1)
                 session.offsets[name] = max(session.offsets[name], offset)
-        session.pipe.write(Delivery(entry).message(session.dialect))
-        session.sent += 1
-        self._hub.counters.sent += 1
 
     def _check_offset(self, session: Session, name: str, before: int) -> None:
         """Tell the client when events of a topic between what it was sent and `before` are in no history any more."""

@@ -6,13 +6,16 @@ from dataclasses import asdict, dataclass
 @dataclass(slots=True)
 class Counters:
     """connections: clients that ever connected · sent: events delivered, replays included · errors: commands refused
-    received: events relayed · rejected: documents that were no events"""
+    received: events relayed · rejected: documents that were no events
+    gaps: times that an input could not read everything · missed: documents known to have been lost that way"""
 
     connections: int = 0
     sent: int = 0
     errors: int = 0
     received: int = 0
     rejected: int = 0
+    gaps: int = 0
+    missed: int = 0
 
     def as_dict(self) -> dict[str, int]:
         return asdict(self)

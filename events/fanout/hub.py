@@ -7,18 +7,22 @@ from collections.abc import Iterable, Sequence
 import structlog
 
 from events.domain.entry import Entry, Position
+from events.domain.timestamps import iso
 from events.domain.topics import ALL, identifier_of, kind_of
 from events.fanout.catch_up import CatchUp
 from events.fanout.counters import Counters
-from events.fanout.session import Session
+from events.fanout.session import Session, Subscription
 from events.fanout.topic import Topic
 from events.fanout.wire import Delivery
-from events.ports import Batch, History, Recent, Unavailable
+from events.ports import Batch, BusGap, History, Recent, Snapshot, TopicPage, Unavailable
 
 log = structlog.get_logger("events")
 
 #: Journal entries per read while a hole is filled.
 PAGE = 500
+
+#: Executions in one snapshot, those with the newest events.
+SNAPSHOT_EXECUTIONS = 100
 
 #: Pause before the history is asked again after it could not be reached.
 RETRY_S = 0.25
@@ -52,6 +56,9 @@ class Hub:
         self.heard_at = 0.0
         self.counters = Counters()
         self.repairs = 0
+        self._gaps = 0
+        #: Whether the group brought something that was left to the repair which is under way.
+        self._left = False
         #: Set when a client came, went or changed its subscriptions; for whoever reports that.
         self.changed = asyncio.Event()
 
@@ -70,6 +77,7 @@ class Hub:
             return
         if self._behind.is_set() or batch.epoch != here.epoch or batch.first > here.number + 1:
             # Also while a hole is being filled: the journal has this batch too, and order is safe that way.
+            self._left = True
             self._behind.set()
             return
         self._apply(batch.entries[here.number + 1 - batch.first :])
@@ -78,8 +86,18 @@ class Hub:
         """Compare positions with the relay: what it has and we have not was lost on the way."""
         self.heard_at = time.monotonic()
         here = self.position
-        if position.epoch != here.epoch or position.number > here.number:
+        # Behind us is as wrong as ahead of us: then the history has lost its end.
+        if position != here:
             self._behind.set()
+
+    def receive_gap(self, gap: BusGap) -> None:
+        """Tell every subscriber of events that the bus lost: nobody can know whose they were."""
+        self.heard_at = time.monotonic()
+        times = {name: iso(at) if at is not None else None for name, at in (("since", gap.since), ("until", gap.until))}
+        body = {"type": "bus", "source": gap.source, "reason": gap.reason, "count": gap.count} | times
+        for session in list(self.sessions.values()):
+            if session.topics:
+                session.emit("events_missed", body)
 
     def _apply(self, entries: Sequence[Entry]) -> None:
         """Hand consecutive entries to the sessions. The hot path: nothing here waits, encodes or logs per delivery."""
@@ -92,7 +110,9 @@ class Hub:
             for topic in found:
                 topic.add(entry)
             # One client may have joined several of the event's topics; it gets one copy.
-            sessions: Iterable[Session] = found[0].sessions if len(found) == 1 else set().union(*(t.sessions for t in found))
+            sessions = found[0].recipients(delivery)
+            if len(found) > 1:
+                sessions = sessions.union(*(topic.recipients(delivery) for topic in found[1:]))
             for session in sessions:
                 if session in due:
                     due[session].append(delivery)
@@ -108,7 +128,7 @@ class Hub:
             if session.deliver(deliveries):
                 self.counters.sent += len(deliveries)
             else:
-                self.catch_up.lag(session, deliveries[0].entry)
+                self.catch_up.lag(session, deliveries)
 
     # -- sessions -------------------------------------------------------------------------------------------------------
 
@@ -149,16 +169,23 @@ class Hub:
             self.release(name)
             raise
 
-    def join(self, session: Session, name: str) -> Topic:
-        """The step in which a client becomes a member: the buffer as it is now is its replay, all else comes live."""
+    def opened(self, name: str) -> Topic:
+        """A topic that is held open."""
+        return self._topics[name]
+
+    def join(self, session: Session, name: str, types: frozenset[str] | None = None) -> Topic:
+        """The step in which a client becomes a member: the buffer as it is now is its replay, all else comes live.
+
+        Joining again changes nothing but the types.
+        """
         topic = self._topics[name]
         topic.joining -= 1
-        if name not in session.topics:
-            topic.sessions.add(session)
-            session.topics[name] = self.position.number
-            if session.lagging:
-                session.offsets[name] = topic.offset
-            self.changed.set()
+        before = session.topics.get(name)
+        session.topics[name] = Subscription(self.position.number if before is None else before.joined, types)
+        topic.admit(session, types)
+        if before is None and session.lagging:
+            session.offsets[name] = topic.offset
+        self.changed.set()
         return topic
 
     def release(self, name: str) -> None:
@@ -173,9 +200,20 @@ class Hub:
         session.offsets.pop(name, None)
         topic = self._topics.get(name)
         if topic is not None:
-            topic.sessions.discard(session)
+            topic.expel(session)
             self._drop_if_idle(topic)
             self.changed.set()
+
+    async def since(self, name: str, offset: int, limit: int) -> Sequence[Entry]:
+        """Entries of a topic after an offset, as far as the hub is; empty when nothing of them is kept."""
+        page = await self._history.since(name, offset, limit)
+        if page.epoch != self.position.epoch:
+            return ()
+        return [entry for entry in page.entries if entry.number <= self.position.number]
+
+    async def snapshot(self, name: str) -> Snapshot:
+        """The executions of a topic as the history has them, at one moment."""
+        return await self._history.snapshot(name, SNAPSHOT_EXECUTIONS)
 
     def offset(self, name: str) -> int:
         """The offset of a topic that somebody listens to."""
@@ -196,11 +234,15 @@ class Hub:
         try:
             await self._ready.wait()
             while True:
+                gaps = self._gaps
                 try:
                     (recent,) = await self._history.recent([topic.name])
-                    break
                 except Unavailable:
                     await asyncio.sleep(RETRY_S)
+                    continue
+                # What was read before the hub crossed a gap may end on the far side of it.
+                if gaps == self._gaps:
+                    break
             self._merge(topic, recent)
         finally:
             if self._loading.get(topic.name) is asyncio.current_task():
@@ -238,51 +280,74 @@ class Hub:
         self.repairs += 1
         read = 0
         while True:
-            page = await self._history.read(self.position.number, PAGE)
-            if page.epoch != self.position.epoch or page.number < self.position.number:
-                self._start_over(Position(page.epoch, 0 if page.epoch != self.position.epoch else page.number))
-            elif page.entries and page.entries[0].number > self.position.number + 1:
-                await self._skip_to(page.entries[0].number - 1)
-            elif page.entries:
+            here = self.position
+            self._left = False
+            page = await self._history.read(here.number, PAGE)
+            if page.epoch != here.epoch:
+                self._start_over(page.epoch)
+            elif page.number < here.number:
+                # Somebody restored an older history. What we have seen is proof enough to begin a new epoch.
+                self._start_over((await self._history.witness(here)).epoch)
+            elif page.number == here.number:
+                if self._left:
+                    continue  # It came after the journal was read, and before we had the answer.
+                break
+            elif not page.entries or page.entries[0].number > here.number + 1:
+                await self._skip_to(page.entries[0].number - 1 if page.entries else page.number)
+            else:
                 read += len(page.entries)
                 self._apply(page.entries)
-            if self.position.number >= page.number or not page.entries:
-                break
         self._behind.clear()
         log.info("journal_read", entries=read, number=self.position.number)
 
-    def _start_over(self, position: Position) -> None:
+    def _start_over(self, epoch: str) -> None:
         """The history was lost and began anew: so do we, from its first entry, and every subscriber is told."""
-        log.error("history_lost", was=self.position.epoch, now=position.epoch)
-        self.position = position
+        log.error("history_lost", was=self.position.epoch, now=epoch)
+        self.position = Position(epoch, 0)
         for name, topic in self._topics.items():
             topic.load((), 0)
-            self._tell_missed(topic.sessions, name, None, None, "history_lost")
+            self._tell_missed(topic.members(), name, None, None, "history_lost")
         for session in self.sessions.values():
-            session.topics = dict.fromkeys(session.topics, position.number)
+            session.topics = {name: Subscription(0, subscription.types) for name, subscription in session.topics.items()}
             self.catch_up.forget(session)
 
     async def _skip_to(self, number: int) -> None:
         """The journal does not reach back to our position. Whoever wanted what lies between gets what the recent buffers
         still hold of it, and is told of the rest."""
         log.error("journal_gap", first=self.position.number + 1, last=number)
-        names = [name for name in self._topics if name not in self._loading]
-        recents = await self._history.recent(names)
+        pages: dict[Topic, TopicPage] = {}
+        # Topics may be opened while we read. All of them are taken across in one step.
+        while unread := [t for t in self._topics.values() if t.name not in self._loading and t not in pages]:
+            for topic in unread:
+                pages[topic] = await self._history.since(topic.name, topic.offset, self._recent_events + 1)
         self.position = Position(self.position.epoch, number)
+        self._gaps += 1
         due: dict[Session, dict[int, Delivery]] = {}
-        for name, recent in zip(names, recents, strict=True):
-            topic = self._topics.get(name)
-            if topic is None:
-                continue
-            served = topic.offset
-            self._merge(topic, recent)
-            fresh = [entry for entry in topic.buffer if topic.offset_of(entry) > served]
-            live = [session for session in topic.sessions if not session.lagging]
-            if topic.offset - served > len(fresh):
-                self._tell_missed(live, name, served + 1, topic.offset - len(fresh), "history_trimmed")
-            for session in live:
-                due.setdefault(session, {}).update((entry.number, Delivery(entry)) for entry in fresh)
+        for topic, page in pages.items():
+            if page.epoch == self.position.epoch:
+                fresh = [Delivery(entry) for entry in self._cross(topic, page)]
+                for session in topic.members():
+                    wanted = [delivery for delivery in fresh if session.topics[topic.name].wants(delivery)]
+                    due.setdefault(session, {}).update((delivery.entry.number, delivery) for delivery in wanted)
         self._deliver({session: [found[key] for key in sorted(found)] for session, found in due.items() if found})
+
+    def _cross(self, topic: Topic, page: TopicPage) -> list[Entry]:
+        """Bring a topic across a gap that ends at the hub's position. Returns what is left of it, and tells of the rest."""
+        served = topic.offset
+        fresh = [entry for entry in page.entries if entry.number <= self.position.number]
+        if fresh:
+            offset = topic.offset_of(fresh[-1])
+        elif page.entries:
+            offset = topic.offset_of(page.entries[0]) - 1
+        else:
+            offset = page.offset
+        missed = offset - served - len(fresh)
+        if missed > 0:
+            live = [session for session in topic.members() if not session.lagging]
+            self._tell_missed(live, topic.name, served + 1, served + missed, "history_trimmed")
+        # A buffer has no holes.
+        topic.load(fresh if missed > 0 else [*topic.buffer, *fresh], offset)
+        return fresh
 
     def _tell_missed(self, sessions: Iterable[Session], name: str, first: int | None, last: int | None, reason: str) -> None:
         for session in list(sessions):

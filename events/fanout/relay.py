@@ -10,10 +10,12 @@ import structlog
 from events.domain.entry import Position
 from events.domain.event import Event, EventLimits, InvalidEvent, parse_event
 from events.fanout.counters import Counters
+from events.fanout.folder import Folder
 from events.ports import (
     Append,
     Batch,
     BusEntry,
+    BusGap,
     BusReader,
     DeadLetter,
     FencedOut,
@@ -78,6 +80,7 @@ class Relay:
         self._clock = clock
         self._fence = 0
         self._position = Position("", 0)
+        self._folder = Folder(history)
         # Inputs take turns: entries reach the group in the order of the journal.
         self._turn = asyncio.Lock()
         self.leading = False
@@ -99,12 +102,15 @@ class Relay:
                 await self.close()
 
     async def run_burst(self) -> None:
-        """Lead until every input has been read to its end."""
+        """Lead until every input has been read to its end. Raises a group with `LostLease` or `FencedOut` when somebody else
+        took over before."""
         await self._acquire()
         work = asyncio.create_task(self._lead())
         drained = asyncio.create_task(self._drained.wait())
         try:
             await asyncio.wait((work, drained), return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                work.result()
         finally:
             for task in (work, drained):
                 task.cancel()
@@ -137,6 +143,7 @@ class Relay:
 
     async def _lead(self) -> None:
         self._position = await _retry(self._history.position)
+        self._folder.clear()
         self.leading = True
         log.info("relay_leads", owner=self._owner, fence=self._fence, epoch=self._position.epoch, number=self._position.number)
         async with asyncio.TaskGroup() as tasks:
@@ -183,6 +190,8 @@ class Relay:
                 log.warning("bus_unavailable", source=reader.name, reason=str(error))
                 await asyncio.sleep(RETRY_S)
                 continue
+            for gap in reader.gaps():
+                await self._announce(gap)
             if entries:
                 self._busy.add(reader.name)
                 cursor = entries[-1].cursor
@@ -193,6 +202,16 @@ class Relay:
                 self._drained.clear()
             else:
                 self._drained.set()
+
+    async def _announce(self, gap: BusGap) -> None:
+        """Say what an input could not read; what it read next comes after the gap."""
+        log.error("bus_gap", source=gap.source, reason=gap.reason, count=gap.count, since=gap.since, until=gap.until)
+        self.counters.gaps += 1
+        self.counters.missed += gap.count or 0
+        try:
+            await self._sender.announce(gap)
+        except Unavailable as error:
+            log.warning("group_unavailable", reason=str(error))
 
     async def _relay(self, source: str, cursor: str, entries: Sequence[BusEntry]) -> None:
         events, rejected = self._check(source, entries)
@@ -215,16 +234,23 @@ class Relay:
 
     async def _append(self, source: str, cursor: str, events: Sequence[Event], rejected: Sequence[DeadLetter]) -> None:
         """Write one step and send it on; an outage only delays it, and never makes it happen twice."""
+        doubtful = False
         while True:
             before = self._position
             try:
-                written = await self._history.append(Append(self._fence, before, source, cursor, events, rejected))
+                states = await self._folder.fold(events, before)
+                written = await self._history.append(Append(self._fence, before, source, cursor, events, rejected, states))
             except Moved as moved:
+                # A step without an answer may also be taken late: after we looked, and before it was repeated.
+                if doubtful and await self._was_taken(before, source, cursor, len(events)):
+                    return
                 log.warning("history_moved", expected=before.number, found=moved.position.number, epoch=moved.position.epoch)
                 self._position = moved.position
+                self._folder.clear()
                 continue
             except Unavailable as error:
                 log.warning("history_unavailable", reason=str(error))
+                doubtful = True
                 await asyncio.sleep(RETRY_S)
                 if await self._was_taken(before, source, cursor, len(events)):
                     return

@@ -8,7 +8,6 @@ from itertools import islice
 from typing import Any
 
 from events.conf import SessionLimits
-from events.domain.entry import Entry
 from events.domain.topics import ALL, kind_of
 from events.fanout.wire import Delivery, Dialect, Pipe, WireMessage, message
 
@@ -28,12 +27,27 @@ class ClientInfo:
     user_agent: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One topic of a client.
+
+    joined: number of the last entry that does not come live from this topic: the hub's position when the client joined
+    types:  the event types that the client wants; None for all
+    """
+
+    joined: int
+    types: frozenset[str] | None = None
+
+    def wants(self, delivery: Delivery) -> bool:
+        return self.joined < delivery.entry.number and (self.types is None or delivery.type in self.types)
+
+
 @dataclass(eq=False, slots=True)
 class Session:
     """One client of this process.
 
     transport: `websocket`, `polling` or `plain`
-    topics:  topic -> number of the last entry that the client is not to get live from it (the hub's position when it joined)
+    topics:  what it subscribed to
     cursor:  None while live; else the number of the last entry considered, and the session is lagging
     offsets: while lagging, the offset of the last event served per topic, to tell exactly what was missed
     sent:    events delivered, replays included
@@ -48,7 +62,7 @@ class Session:
     transport: str = "websocket"
     authenticated: bool = False
     connected_at: float = field(default_factory=time.time)
-    topics: dict[str, int] = field(default_factory=dict)
+    topics: dict[str, Subscription] = field(default_factory=dict)
     cursor: int | None = None
     offsets: dict[str, int] = field(default_factory=dict)
     sent: int = 0
@@ -103,7 +117,7 @@ class Session:
             "lagging": self.lagging,
         }
 
-    def wants(self, entry: Entry) -> bool:
-        """Whether an entry read from the journal is for this client: it joined one of the topics before the entry."""
-        number = entry.number
-        return any(self.topics.get(topic, number) < number for topic in entry.topics)
+    def wants(self, delivery: Delivery) -> bool:
+        """Whether an entry read from the journal is for this client."""
+        topics = self.topics
+        return any(topics[name].wants(delivery) for name in delivery.entry.topics if name in topics)

@@ -2,10 +2,11 @@
 
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 
 from events.domain.entry import Entry
 from events.fanout.session import Session
-from events.fanout.wire import Dialect, WireMessage, replay_message
+from events.fanout.wire import Delivery, Dialect, WireMessage, replay_message
 
 
 class Topic:
@@ -14,11 +15,13 @@ class Topic:
     The buffer is complete up to the hub's position, so joining is a set insertion and a copy of the buffer.
     """
 
-    __slots__ = ("_replays", "buffer", "joining", "name", "offset", "sessions")
+    __slots__ = ("_replays", "buffer", "filtered", "joining", "name", "offset", "sessions")
 
     def __init__(self, name: str, capacity: int) -> None:
         self.name = name
+        #: Who gets every event; who wants some types only is in `filtered`.
         self.sessions: set[Session] = set()
+        self.filtered: dict[Session, frozenset[str]] = {}
         self.buffer: deque[Entry] = deque(maxlen=capacity)
         self.offset = 0
         #: Clients that wait for this topic to be read from history; keeps the topic alive until they have joined.
@@ -50,6 +53,36 @@ class Topic:
         """The number that an entry has in this topic."""
         return entry.offsets[entry.topics.index(self.name)]
 
+    def since(self, offset: int) -> list[Entry]:
+        """What the buffer holds after an offset, oldest first."""
+        return list(islice(self.buffer, max(0, offset - self.reach), None))
+
+    @property
+    def reach(self) -> int:
+        """The offset after which the buffer holds every event."""
+        return self.offset - len(self.buffer)
+
+    def admit(self, session: Session, types: frozenset[str] | None) -> None:
+        """Make a client a member, or change which types it wants."""
+        self.expel(session)
+        if types is None:
+            self.sessions.add(session)
+        else:
+            self.filtered[session] = types
+
+    def expel(self, session: Session) -> None:
+        self.sessions.discard(session)
+        self.filtered.pop(session, None)
+
+    def members(self) -> list[Session]:
+        return [*self.sessions, *self.filtered]
+
+    def recipients(self, delivery: Delivery) -> set[Session]:
+        """Who wants this event. Without filters that is the set of members itself; do not change it."""
+        if not self.filtered:
+            return self.sessions
+        return self.sessions | {session for session, types in self.filtered.items() if delivery.type in types}
+
     @property
     def idle(self) -> bool:
-        return not self.sessions and not self.joining
+        return not self.sessions and not self.filtered and not self.joining

@@ -54,11 +54,19 @@ def message(dialect: Dialect, name: str, data: Any) -> WireMessage:
 class Delivery:
     """An entry on its way to the sessions of this process; holds its message in each dialect that was asked for."""
 
-    __slots__ = ("_messages", "entry")
+    __slots__ = ("_messages", "_type", "entry")
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
         self._messages: dict[Dialect, WireMessage] = {}
+        self._type: str | None = None
+
+    @property
+    def type(self) -> str:
+        """The event's type; read only when a client asked for some types."""
+        if self._type is None:
+            self._type = str(orjson.loads(self.entry.document)["type"])
+        return self._type
 
     def message(self, dialect: Dialect) -> WireMessage:
         try:

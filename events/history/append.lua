@@ -4,7 +4,9 @@
 --
 -- KEYS  history (hash), fence (string), rejected (stream)
 -- ARGV  as read below, in this order; then per event: document without its closing brace, how many topics other than
---       `all`, their names; then per dead letter: source, field, reason, document, time
+--       `all`, their names; then per dead letter: source, field, reason, document, time; then how many executions,
+--       and unless there are none: their life in ms, how many are kept in all and per topic, per execution: id, state;
+--       how many topics they have, per topic: name, how many numbers and ids follow, number and id of each of its executions
 -- Reply {'ok', epoch, number before, offsets of each event's topics other than `all` in order}
 --       {'fenced', newest token} or {'moved', epoch, number}
 
@@ -52,11 +54,11 @@ local journal = base .. 'journal'
 local reply = {'ok', epoch, digits(number)}
 
 -- Gives out offsets: `last` ends as the offset of each topic's last event in this batch.
-local last, touched, kinds, reborn = {}, {}, {}, {}
+local last, touched, kinds, reborn, numbers = {}, {}, {}, {}, {}
 local events = {}
 for index = 1, event_count do
   local document, topic_count = take(), tonumber(take())
-  local topics, offsets = {}, {}
+  local topics, offsets, own_number = {}, {}, digits(number + index)
   for place = 1, topic_count do
     local topic = take()
     local offset = last[topic]
@@ -65,18 +67,20 @@ for index = 1, event_count do
       kinds[topic] = string.match(topic, '^[^:]*')
       offset = tonumber(redis.call('GET', base .. 'offset:' .. topic) or '0')
       reborn[topic] = offset == 0
+      numbers[topic] = {}
     end
     offset = offset + 1
     last[topic] = offset
+    numbers[topic][#numbers[topic] + 1] = own_number
     topics[place], offsets[place] = topic, offset
     reply[#reply + 1] = offset
   end
-  events[index] = {document, topics, offsets}
+  events[index] = {document, topics, offsets, own_number}
 end
 
 for _, event in ipairs(events) do
   number = number + 1
-  local place = digits(number)
+  local place = event[4]
   local parts = {event[1], ',"event_id":"', epoch, '-', place, '","offsets":{"all":', place}
   for index, topic in ipairs(event[2]) do
     parts[#parts + 1] = ',"' .. kinds[topic] .. '":' .. digits(event[3][index])
@@ -88,7 +92,7 @@ for _, event in ipairs(events) do
     local offset = event[3][index]
     if reborn[topic] then
       -- The offset may be gone before the buffer (expiry, eviction), and a stream's ids only go up.
-      redis.call('DEL', base .. 'recent:' .. topic)
+      redis.call('DEL', base .. 'recent:' .. topic, base .. 'index:' .. topic)
       reborn[topic] = false
     end
     -- What later events of this batch push out of the buffer need not be written.
@@ -98,16 +102,37 @@ for _, event in ipairs(events) do
   end
 end
 
+local oldest = number
+if event_count > 0 then
+  redis.call('XTRIM', journal, 'MAXLEN', '~', journal_events)
+  redis.call('PEXPIRE', journal, journal_ttl_ms)
+  oldest = tonumber(string.match(redis.call('XRANGE', journal, '-', '+', 'COUNT', 1)[1][1], '^%d+'))
+end
+
+-- Adds to a topic's index. What the journal no longer has leaves at twice the rate at which the rest comes, so that an
+-- index is at most two batches longer than the journal, and nothing has to be searched.
+local function index_numbers(topic, added)
+  local key, length = base .. 'index:' .. topic, 0
+  -- Lua hands over a few thousand arguments at most.
+  for first = 1, #added, 1000 do
+    length = redis.call('RPUSH', key, unpack(added, first, math.min(first + 999, #added)))
+  end
+  local spare = 2 * #added
+  if length > spare and tonumber(redis.call('LINDEX', key, spare - 1)) < oldest then
+    redis.call('LTRIM', key, spare, -1)
+  end
+  redis.call('PEXPIRE', key, journal_ttl_ms)
+end
+
 for _, topic in ipairs(touched) do
   local recent = base .. 'recent:' .. topic
   redis.call('XTRIM', recent, 'MAXLEN', recent_events)
   redis.call('PEXPIRE', recent, recent_ttl_ms)
   redis.call('SET', base .. 'offset:' .. topic, digits(last[topic]), 'PX', offset_ttl_ms)
+  index_numbers(topic, numbers[topic])
 end
 
 if event_count > 0 then
-  redis.call('XTRIM', journal, 'MAXLEN', '~', journal_events)
-  redis.call('PEXPIRE', journal, journal_ttl_ms)
   redis.call('HSET', KEYS[1], 'number', digits(number))
 end
 if cursor ~= '' then
@@ -119,5 +144,45 @@ end
 for _ = 1, rejected_count do
   redis.call('XADD', KEYS[3], 'MAXLEN', '~', dead_letters, '*',
     'source', take(), 'field', take(), 'reason', take(), 'document', take(), 'at', take())
+end
+
+-- Adds the executions that the next arguments name to a topic's list.
+local function list_executions(listing, stop)
+  while arg < stop do
+    local upto = math.min(arg + 1000, stop)
+    redis.call('ZADD', listing, unpack(ARGV, arg + 1, upto))
+    arg = upto
+  end
+end
+
+-- Beyond the cap of all of them, executions leave with their state.
+local function forget_executions(listing, most)
+  local spare = redis.call('ZCARD', listing) - most
+  if spare > 0 then
+    local oldest = redis.call('ZPOPMIN', listing, spare)
+    for index = 1, #oldest, 2 do
+      redis.call('UNLINK', base .. 'execution:' .. oldest[index])
+    end
+  end
+end
+
+local execution_count = tonumber(take())
+if execution_count > 0 then
+  local execution_ttl_ms, most, most_per_topic = take(), tonumber(take()), tonumber(take())
+  for _ = 1, execution_count do
+    local id, state = take(), take()
+    redis.call('SET', base .. 'execution:' .. id, state, 'PX', execution_ttl_ms)
+  end
+  for _ = 1, tonumber(take()) do
+    local topic, size = take(), tonumber(take())
+    local listing = base .. 'executions:' .. topic
+    list_executions(listing, arg + size)
+    if topic == 'all' then
+      forget_executions(listing, most)
+    else
+      redis.call('ZREMRANGEBYRANK', listing, 0, -most_per_topic - 1)
+    end
+    redis.call('PEXPIRE', listing, execution_ttl_ms)
+  end
 end
 return reply

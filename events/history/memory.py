@@ -5,13 +5,18 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final, TypeVar
 
 from events.conf import HistoryLimits
 from events.domain.entry import Entry, Position, stamp
 from events.domain.event import Event
+from events.domain.execution import Execution, encode
+from events.domain.sizes import PAGE_BYTES, count_within
 from events.domain.topics import ALL
-from events.ports import Append, DeadLetter, FencedOut, JournalPage, Moved, Recent
+from events.history.memory_executions import MemoryExecutions
+from events.history.topic_index import TopicIndex, offset_in
+from events.ports import Append, DeadLetter, FencedOut, JournalPage, Moved, Recent, Snapshot, TopicPage
 
 #: Topics whose recent buffer is kept. The topic that had no event for longest gives way.
 MAX_RECENT_BUFFERS: Final = 10_000
@@ -45,10 +50,12 @@ class _Journal:
     last: int = 0
     entries: dict[int, Entry] = field(default_factory=dict)
     marks: deque[tuple[float, int]] = field(default_factory=deque)
+    index: TopicIndex = field(default_factory=TopicIndex)
 
     def add(self, entries: Sequence[Entry], now: float) -> None:
         for entry in entries:
             self.entries[entry.number] = entry
+        self.index.add(entries)
         if entries:
             self.last = entries[-1].number
             self.marks.append((now, self.last))
@@ -60,7 +67,7 @@ class _Journal:
     def drop_before(self, first: int) -> int:
         dropped = max(0, first - self.first)
         for number in range(self.first, self.first + dropped):
-            del self.entries[number]
+            self.index.drop(self.entries.pop(number))
         self.first += dropped
         while self.marks and self.marks[0][1] < self.first:
             self.marks.popleft()
@@ -98,6 +105,7 @@ class MemoryHistory:
         self._journal.add(entries, now)
         self._journal.drop_before(self._journal.last + 1 - self._limits.journal_events)
         self._rejected.extend(batch.rejected)
+        self._executions.put(batch.executions, now)
         if batch.cursor:
             self._cursors[batch.source] = batch.cursor
         self._fence = batch.fence
@@ -110,6 +118,10 @@ class MemoryHistory:
     async def position(self) -> Position:
         return Position(self._epoch, self._journal.last)
 
+    async def witness(self, position: Position) -> Position:
+        self._learn(position)
+        return await self.position()
+
     async def read(self, after: int, limit: int) -> JournalPage:
         return JournalPage(self._epoch, self._journal.page(after, limit), self._journal.last)
 
@@ -117,6 +129,24 @@ class MemoryHistory:
         """The recent buffer of `all` is the end of the journal."""
         now = self._clock()
         return [self._recent(topic, now) for topic in topics]
+
+    async def since(self, topic: str, offset: int, limit: int) -> TopicPage:
+        [recent] = await self.recent([topic])
+        entries = self._reached(topic, max(offset, 0), limit, recent) if offset < recent.offset else []
+        fitting = count_within((len(entry.document) for entry in entries), PAGE_BYTES)
+        return TopicPage(self._epoch, recent.offset, entries[:fitting])
+
+    async def executions(self, ids: Sequence[str]) -> list[Execution | None]:
+        now = self._clock()
+        return [self._executions.get(execution_id, now) for execution_id in ids]
+
+    async def snapshot(self, topic: str, limit: int, status: str | None = None) -> Snapshot:
+        """Fewer executions when their states have more than a few megabytes, but never none while there are some."""
+        now = self._clock()
+        found = (state for state in self._executions.of_topic(topic, now) if status is None or state.status == status)
+        states = list(islice(found, limit))
+        fitting = count_within((len(encode(state)) for state in states), PAGE_BYTES)
+        return Snapshot(self._epoch, self._offset(topic, now), self._journal.last, states[:fitting])
 
     async def trim(self, now: float) -> int:
         cutoff = now - self._limits.journal_age_s
@@ -132,17 +162,21 @@ class MemoryHistory:
     def _begin_epoch(self) -> None:
         self._epoch = secrets.token_hex(8)
         self._journal = _Journal()
+        self._executions = MemoryExecutions(self._limits)
         self._buffers: OrderedDict[str, _Buffer] = OrderedDict()
         self._offsets: OrderedDict[str, _Offset] = OrderedDict()
 
     def _check(self, batch: Append) -> None:
         if batch.fence < self._fence:
             raise FencedOut(f"fencing token {batch.fence} is older than {self._fence}")
-        if batch.expected.epoch == self._epoch and batch.expected.number > self._journal.last:
-            self._begin_epoch()
+        self._learn(batch.expected)
         position = Position(self._epoch, self._journal.last)
         if batch.expected != position:
             raise Moved(position)
+
+    def _learn(self, seen: Position) -> None:
+        if seen.epoch == self._epoch and seen.number > self._journal.last:
+            self._begin_epoch()
 
     def _place(self, event: Event, number: int, now: float) -> Entry:
         offsets = [number if topic == ALL else self._next_offset(topic, now) for topic in event.topics]
@@ -157,6 +191,7 @@ class MemoryHistory:
         if offset is None or now - offset.touched >= self._limits.offset_ttl_s:
             offset = self._offsets[topic] = _Offset()
             self._buffers.pop(topic, None)
+            self._journal.index.forget(topic)
         self._offsets.move_to_end(topic)
         offset.value += 1
         offset.touched = now
@@ -170,14 +205,29 @@ class MemoryHistory:
         buffer.touched = now
         return buffer
 
+    def _offset(self, topic: str, now: float) -> int:
+        if topic == ALL:
+            return self._journal.last
+        offset = self._offsets.get(topic)
+        return offset.value if offset and now - offset.touched < self._limits.offset_ttl_s else 0
+
     def _recent(self, topic: str, now: float) -> Recent:
         if topic == ALL:
             last = self._journal.last
             return Recent(self._epoch, last, self._journal.page(last - self._limits.recent_events, self._limits.recent_events))
-        offset, buffer = self._offsets.get(topic), self._buffers.get(topic)
-        number = offset.value if offset and now - offset.touched < self._limits.offset_ttl_s else 0
+        number, buffer = self._offset(topic, now), self._buffers.get(topic)
         fresh = buffer is not None and number and now - buffer.touched < self._limits.recent_ttl_s
         return Recent(self._epoch, number, list(buffer.entries) if buffer and fresh else [])
+
+    def _reached(self, topic: str, offset: int, limit: int, recent: Recent) -> list[Entry]:
+        """What the journal has, or what the recent buffer has when that reaches further back."""
+        if topic == ALL:
+            return self._journal.page(offset, limit)
+        in_journal = self._journal.index.after(topic, offset, limit)
+        in_recent = [entry for entry in recent.entries if offset_in(entry, topic) > offset][:limit]
+        if in_journal and in_recent:
+            return min(in_journal, in_recent, key=lambda entries: entries[0].number)
+        return in_journal or in_recent
 
     def _forget_topics(self, now: float) -> None:
         """Both maps are in order of last use, so what has expired or is too much is at the front."""

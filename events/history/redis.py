@@ -5,13 +5,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
+
 from events.conf import HistoryLimits
 from events.domain.entry import Entry, Position, parse_entry, stamp
+from events.domain.execution import Execution, decode, encode
+from events.domain.sizes import PAGE_BYTES
 from events.domain.topics import ALL
-from events.ports import Append, DeadLetter, FencedOut, JournalPage, Moved, Recent, Unavailable
+from events.ports import Append, DeadLetter, FencedOut, JournalPage, Moved, Recent, Snapshot, TopicPage, Unavailable
 from events.redis_link import Keys, RedisLink
 
 _APPEND: Final = Path(__file__).with_name("append.lua").read_text(encoding="utf-8")
+_SINCE: Final = Path(__file__).with_name("since.lua").read_text(encoding="utf-8")
+_SNAPSHOT: Final = Path(__file__).with_name("snapshot.lua").read_text(encoding="utf-8")
+_WITNESS: Final = Path(__file__).with_name("witness.lua").read_text(encoding="utf-8")
 
 #: How often a read starts over because the history was lost and began anew meanwhile.
 _ATTEMPTS: Final = 5
@@ -32,6 +39,9 @@ class RedisHistory:
         self._keys = keys
         self._limits = limits
         self._append = link.script(_APPEND)
+        self._since = link.script(_SINCE)
+        self._snapshot = link.script(_SNAPSHOT)
+        self._witness = link.script(_WITNESS)
         self._epoch = ""
 
     async def append(self, batch: Append) -> list[Entry]:
@@ -59,6 +69,11 @@ class RedisHistory:
             )
         return Position(epoch.decode(), int(number or 0))
 
+    async def witness(self, position: Position) -> Position:
+        args = (position.epoch, position.number, secrets.token_hex(8))
+        epoch, number = await self._witness((self._keys.history,), args)
+        return Position(epoch.decode(), int(number))
+
     async def read(self, after: int, limit: int) -> JournalPage:
         for _ in range(_ATTEMPTS):
             epoch = await self._known_epoch()
@@ -84,6 +99,35 @@ class RedisHistory:
             if self._is_present(before) and self._is_present(after):
                 return [_recent(epoch, *pair) for pair in zip(replies[::2], replies[1::2], strict=True)]
         raise self._restless()
+
+    async def since(self, topic: str, offset: int, limit: int) -> TopicPage:
+        """One script, as what is read depends on the epoch, on the offset and on the index, and all have to fit together."""
+        reply = await self._since((self._keys.history,), (self._keys.epochs, topic, max(offset, 0), limit, PAGE_BYTES))
+        if not reply:
+            return TopicPage((await self.position()).epoch, 0, ())
+        return TopicPage(reply[0].decode(), int(reply[1]), [parse_entry(document) for document in reply[2:]])
+
+    async def executions(self, ids: Sequence[str]) -> list[Execution | None]:
+        if not ids:
+            return []
+        for _ in range(_ATTEMPTS):
+            epoch = await self._known_epoch()
+            present = ("HGET", self._keys.history, "epoch")
+            names = [self._keys.execution(epoch, execution_id) for execution_id in ids]
+            before, found, after = await self._link.pipeline([present, ("MGET", *names), present])
+            if self._is_present(before) and self._is_present(after):
+                return [None if state is None else decode(state) for state in found]
+        raise self._restless()
+
+    async def snapshot(self, topic: str, limit: int, status: str | None = None) -> Snapshot:
+        """Fewer executions when their states have more than a few megabytes, but never none while there are some."""
+        wanted = "" if status is None else orjson.dumps(status)
+        args = (self._keys.epochs, topic, limit, self._limits.executions_per_topic, wanted, PAGE_BYTES)
+        reply = await self._snapshot((self._keys.history,), args)
+        if not reply:
+            return Snapshot((await self.position()).epoch, 0, 0, ())
+        executions = [execution for state in reply[3:] if topic in (execution := decode(state)).topics]
+        return Snapshot(reply[0].decode(), int(reply[2]), int(reply[1]), executions)
 
     async def trim(self, now: float) -> int:
         position = await self.position()
@@ -136,6 +180,22 @@ class RedisHistory:
             args += (event.document[:-1].rstrip(), len(event.topics) - 1, *event.topics[1:])
         for letter in batch.rejected:
             args += (letter.source, letter.field, letter.reason, letter.document, letter.at)
+        return args + self._execution_args(batch.executions)
+
+    def _execution_args(self, executions: Sequence[Execution]) -> list[Any]:
+        if not executions:
+            return [0]
+        limits = self._limits
+        life = _milliseconds(limits.execution_ttl_s)
+        args: list[Any] = [len(executions), life, limits.executions, limits.executions_per_topic]
+        listings: dict[str, list[Any]] = {}
+        for execution in executions:
+            args += (execution.execution_id, encode(execution))
+            for topic in execution.topics:
+                listings.setdefault(topic, []).extend((execution.last, execution.execution_id))
+        args.append(len(listings))
+        for topic, members in listings.items():
+            args += (topic, len(members), *members)
         return args
 
     def _recent_commands(self, epoch: str, topic: str) -> tuple[tuple[Any, ...], tuple[Any, ...]]:

@@ -9,6 +9,7 @@ import { Subscriptions } from "./subscriptions.js";
 import { readView, writeView } from "./view_link.js";
 
 const SEEN_IDS = 20_000;
+const RETRY_MS = 2_000;
 
 const connection = new Connection();
 const events = new EventList();
@@ -53,15 +54,22 @@ on("auth", (answer) => {
 
 on("ready", () => {
   ready = true;
-  for (const { kind, id } of subscriptions.wanted) connection.subscribe(kind, id);
+  for (const { kind, id } of subscriptions.wanted) subscribe(kind, id);
 });
 
-on("subscribed", (answer) => subscriptions.confirm(answer));
-on("unsubscribed", (answer) => subscriptions.remove(answer.type, answer[`${answer.type}_id`]));
-on("failure", (error) => {
-  fail(error ?? {});
-  if (connection.open) subscriptions.refuseWaiting();
+on("subscribed", (answer) => {
+  const { topic, resumedAfter } = subscriptions.confirm(answer);
+  if (resumedAfter === null) return;
+  if (answer.recovered) events.addNote(`Resumed ${topic} after #${resumedAfter}: nothing is missing.`, "good");
+  else events.addNote(`${topic} could not be resumed after #${resumedAfter} without a loss.`, "bad");
 });
+on("settled", ({ kind, id, answer }) => {
+  if (!answer?.code) subscriptions.settle(kind, id, answer ?? {});
+  else if (answer.code === "history_unavailable") setTimeout(() => subscribeAgain(kind, id), RETRY_MS);
+  else subscriptions.refuse(kind, id);
+});
+on("unsubscribed", (answer) => subscriptions.remove(answer.type, answer[`${answer.type}_id`]));
+on("failure", (error) => fail(error ?? {}));
 
 on("event", (event) => {
   const missed = subscriptions.countLive(event);
@@ -144,7 +152,15 @@ function addTopic(kind, id) {
     return;
   }
   subscriptions.add(kind, id);
-  if (ready) connection.subscribe(kind, id);
+  if (ready) subscribe(kind, id);
+}
+
+function subscribe(kind, id) {
+  connection.subscribe(kind, id, subscriptions.placeOf(kind, id));
+}
+
+function subscribeAgain(kind, id) {
+  if (ready && subscriptions.waits(kind, id)) subscribe(kind, id);
 }
 
 function removeTopic(kind, id) {

@@ -5,6 +5,7 @@
 //   transport  {name}
 //   ready      {}                         subscribing is possible now (authenticated, or no need to be)
 //   auth       {success, message}
+//   settled    {kind, id, answer}         a subscription is carried out, its replay included, or refused: the answer has a code then
 //   subscribed, unsubscribed, event, recent, missed, stats, failure: the server's payload
 
 const TRANSPORTS = {
@@ -16,6 +17,7 @@ const TRANSPORTS = {
 export class Connection extends EventTarget {
   #socket = null;
   #token = "";
+  #authRequired = false;
 
   get open() {
     return this.#socket?.connected ?? false;
@@ -28,6 +30,8 @@ export class Connection extends EventTarget {
       transports: TRANSPORTS[transport] ?? TRANSPORTS.auto,
       forceNew: true,
       autoConnect: false,
+      // Asked for at each reconnection, so that a token which was given later is sent then.
+      auth: (send) => send(this.#token ? { token: this.#token } : {}),
     });
     this.#socket = socket;
     this.#watchLink(socket);
@@ -50,9 +54,10 @@ export class Connection extends EventTarget {
     this.#socket?.emit("authenticate", { token });
   }
 
-  subscribe(kind, id) {
-    if (kind === "all_bots") this.#socket?.emit("subscribe_all_bots", {});
-    else this.#socket?.emit(`subscribe_${kind}`, { [`${kind}_id`]: id });
+  // `place` is {epoch, offset} of the last event that the page has of this topic; both null when it has none.
+  subscribe(kind, id, { epoch, offset }) {
+    const topic = kind === "all_bots" ? {} : { [`${kind}_id`]: id };
+    this.#socket?.emit(`subscribe_${kind}`, { ...topic, epoch, offset }, (answer) => this.#tell("settled", { kind, id, answer }));
   }
 
   unsubscribe(kind, id) {
@@ -84,7 +89,7 @@ export class Connection extends EventTarget {
     socket.on("connected", (data) => this.#greeted(data));
     socket.on("auth_response", (data) => {
       this.#tell("auth", data);
-      if (data?.success) this.#tell("ready", {});
+      if (data?.success || !this.#authRequired) this.#tell("ready", {});
     });
     const names = { workflow_event: "event", recent_events: "recent", events_missed: "missed", stats_update: "stats", error: "failure" };
     for (const name of ["subscribed", "unsubscribed", ...Object.keys(names)]) {
@@ -93,9 +98,10 @@ export class Connection extends EventTarget {
   }
 
   #greeted(data) {
-    this.#tell("session", { sid: data?.sid ?? this.#socket.id, authRequired: Boolean(data?.auth_required), serverTime: data?.server_time });
-    if (this.#token) this.#socket.emit("authenticate", { token: this.#token });
-    else if (!data?.auth_required) this.#tell("ready", {});
+    this.#authRequired = Boolean(data?.auth_required);
+    this.#tell("session", { sid: data?.sid ?? this.#socket.id, authRequired: this.#authRequired, serverTime: data?.server_time });
+    // With a token the server's verdict on it follows.
+    if (!this.#token && !this.#authRequired) this.#tell("ready", {});
   }
 
   #tell(name, detail) {

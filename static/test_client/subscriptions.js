@@ -1,4 +1,5 @@
-// What the user wants to be subscribed to, and what the server confirmed. Wishes outlive the connection.
+// What the user wants to be subscribed to, and what the server confirmed. Wishes outlive the connection, and so does the place
+// of the last event of each topic: with it a new connection goes on where the old one ended.
 
 import { fromTemplate, oncePerFrame, setText } from "./dom.js";
 
@@ -13,12 +14,19 @@ function offsetIn(event, kind) {
   return event.offsets?.[kind === ALL ? "all" : kind] ?? null;
 }
 
+function countsOf({ live, replayed, resumed }) {
+  const parts = [`${live} live`];
+  if (replayed) parts.push(`${replayed} replayed`);
+  if (resumed) parts.push(resumed === 1 ? "resumed" : `resumed ${resumed} times`);
+  return parts.join(", ");
+}
+
 export class Subscriptions {
   #items = new Map();
   #list;
   #hint;
   #onRemove;
-  #awaitingReplay = []; // keys, in the order in which they were confirmed
+  #awaitingReplay = []; // keys of topics that are confirmed and not settled, in that order
   #paint = oncePerFrame(() => this.#render());
 
   constructor(list, hint, onRemove) {
@@ -34,16 +42,46 @@ export class Subscriptions {
   add(kind, id) {
     const key = keyOf(kind, id);
     if (!this.#items.has(key)) {
-      this.#items.set(key, { key, kind, id, state: "waiting", live: 0, replayed: 0, offset: null, epoch: null, row: null });
+      const counts = { live: 0, replayed: 0, resumed: 0 };
+      this.#items.set(key, { key, kind, id, state: "waiting", settled: false, ...counts, offset: null, epoch: null, row: null });
     }
     this.#paint();
   }
 
+  // {epoch, offset} of the last event that came of a topic; nulls when none has.
+  placeOf(kind, id) {
+    const { epoch, offset } = this.#items.get(keyOf(kind, id));
+    return { epoch, offset };
+  }
+
+  waits(kind, id) {
+    return this.#items.get(keyOf(kind, id))?.state === "waiting";
+  }
+
+  // The server took a subscription. Returns {topic, resumedAfter}: the offset that it went on from, null when it began anew.
   confirm(answer) {
     const key = keyOf(answer.type, answer[`${answer.type}_id`]);
     this.add(answer.type, answer[`${answer.type}_id`]);
-    this.#items.get(key).state = "active";
+    const item = this.#items.get(key);
+    const resumedAfter = item.state === "waiting" ? item.offset : null;
+    item.state = "active";
+    // A server that says nothing of recovery does not tell the end of the replay either.
+    item.settled = answer.recovered === undefined;
+    if (answer.recovered && resumedAfter !== null) item.resumed += 1;
+    if (answer.epoch !== item.epoch || item.offset > answer.offset) Object.assign(item, { epoch: null, offset: null });
     this.#awaitingReplay.push(key);
+    this.#paint();
+    return { topic: key, resumedAfter };
+  }
+
+  // The replay is over, and what comes of this topic from now on is live. Without a replay the topic's own end is the place.
+  settle(kind, id, { epoch, offset }) {
+    const key = keyOf(kind, id);
+    const item = this.#items.get(key);
+    this.#awaitingReplay = this.#awaitingReplay.filter((other) => other !== key);
+    if (!item) return;
+    item.settled = true;
+    if (item.offset === null && typeof offset === "number") Object.assign(item, { epoch, offset });
   }
 
   remove(kind, id) {
@@ -53,16 +91,14 @@ export class Subscriptions {
     this.#paint();
   }
 
-  // The server refused: what it has not confirmed so far is not going to be.
-  refuseWaiting() {
-    for (const { kind, id, state } of [...this.#items.values()]) {
-      if (state === "waiting") this.remove(kind, id);
-    }
+  // The server refused a subscription. One that it confirmed before stays.
+  refuse(kind, id) {
+    if (this.waits(kind, id)) this.remove(kind, id);
   }
 
   suspend() {
     this.#awaitingReplay = [];
-    for (const item of this.#items.values()) item.state = "waiting";
+    for (const item of this.#items.values()) Object.assign(item, { state: "waiting", settled: false });
     this.#paint();
   }
 
@@ -70,7 +106,8 @@ export class Subscriptions {
   countLive(event) {
     let missed = 0;
     for (const item of this.#items.values()) {
-      if (item.state !== "active" || !this.#matches(item, event)) continue;
+      // What comes of a topic before it is settled comes for another one that the event belongs to, and again in the replay.
+      if (!item.settled || !this.#matches(item, event)) continue;
       item.live += 1;
       missed = Math.max(missed, this.#advance(item, event));
     }
@@ -98,16 +135,17 @@ export class Subscriptions {
   }
 
   resetCounts() {
-    for (const item of this.#items.values()) item.live = item.replayed = 0;
+    for (const item of this.#items.values()) item.live = item.replayed = item.resumed = 0;
     this.#paint();
   }
 
-  // A replay does not name its topic: it is the first confirmed one without a replay so far that all its events belong to.
+  // A replay does not name its topic: it is the first one not settled that all its events belong to. Where the server does not
+  // tell the end of a replay, one message is all of it.
   #topicOfReplay(events) {
     for (const [index, key] of this.#awaitingReplay.entries()) {
       const item = this.#items.get(key);
       if (!item || !events.every((event) => this.#matches(item, event))) continue;
-      this.#awaitingReplay.splice(index, 1);
+      if (item.settled) this.#awaitingReplay.splice(index, 1);
       return item;
     }
     return null;
@@ -133,8 +171,7 @@ export class Subscriptions {
     for (const item of this.#items.values()) {
       item.row ??= this.#makeRow(item);
       item.row.dataset.state = item.state;
-      const replayed = item.replayed ? `, ${item.replayed} replayed` : "";
-      setText(item.row.querySelector(".count"), item.state === "active" ? `${item.live} live${replayed}` : "waiting");
+      setText(item.row.querySelector(".count"), item.state === "active" ? countsOf(item) : "waiting");
     }
   }
 

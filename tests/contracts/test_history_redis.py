@@ -57,7 +57,7 @@ async def test_nothing_of_a_history_stays_for_ever_but_the_one_hash(
     epoch = (await history.position()).epoch
     topics = ["workflow:a", "bot:b"]
     expiring = {keys.journal(epoch), keys.marks(epoch)}
-    expiring |= {key(epoch, topic) for topic in topics for key in (keys.recent, keys.offset)}
+    expiring |= {key(epoch, topic) for topic in topics for key in (keys.recent, keys.offset, keys.index)}
     assert names == {keys.history, keys.fence} | expiring
     assert all(shared_redis.command("PTTL", name) > 0 for name in expiring)
 

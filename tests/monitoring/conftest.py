@@ -1,7 +1,6 @@
 """Monitoring as an operator meets it: other processes have reported to a real Redis, and this process serves the pages."""
 
 import asyncio
-import threading
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
@@ -34,15 +33,7 @@ def redis_server() -> Iterator[RedisServer]:
 def own_loop() -> Iterator[None]:
     """Each test's configuration gets an event loop of its own beside the views; it ends with the test."""
     yield
-    beside, bridge._thread = bridge._thread, None
-    if beside is None:
-        return
-    asyncio.run_coroutine_threadsafe(beside.adapters.close(), beside.loop).result(TTL_S)
-    beside.loop.call_soon_threadsafe(beside.loop.stop)
-    for thread in threading.enumerate():
-        if thread.name == "events-loop":
-            thread.join(TTL_S)
-    beside.loop.close()
+    bridge.close()
 
 
 @pytest.fixture

@@ -12,7 +12,12 @@ def test_the_schema_is_valid_and_names_each_path_once(tmp_path: Path) -> None:
     target = tmp_path / "schema.yml"
     call_command("spectacular", "--validate", "--fail-on-warn", "--file", str(target))
     schema = yaml.safe_load(target.read_text())
-    assert set(schema["paths"]) == {"/api/events", "/health", "/metrics", "/status"}
+    executions = {"/api/executions", "/api/executions/{execution_id}"}
+    assert set(schema["paths"]) == {"/api/events", "/health", "/metrics", "/status", *executions}
+    assert [set(schema["paths"][path]["get"]["responses"]) for path in sorted(executions)] == [
+        {"200", "400", "401", "503"},
+        {"200", "401", "404", "503"},
+    ]
     assert set(schema["paths"]["/api/events"]["post"]["responses"]) == {"202", "400", "401", "413", "415", "503"}
 
 

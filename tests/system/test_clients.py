@@ -12,7 +12,7 @@ from tests.redis_server import RedisServer
 from tests.system.clients import KINDS, ONE_OF_EACH, NodeClient, NodeHost, PlainClient, until
 from tests.system.conftest import Connect
 from tests.system.event_data import assert_contiguous, assert_delivered, event, numbers, published, run_of
-from tests.system.stack import Server, Stack
+from tests.system.stack import Server, Stack, await_condition
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 
@@ -37,8 +37,6 @@ def servers(stack: Stack) -> list[Server]:
 
     def subscribers() -> int:
         return int(redis.command("PUBSUB", "NUMSUB", "workflow_events")[1])
-
-    from tests.system.stack import await_condition
 
     await_condition(lambda: subscribers() == 1, lambda: "the relay's subscription")
     return started

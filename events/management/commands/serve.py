@@ -4,7 +4,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.module_loading import import_string
 
 from events.checks import configuration_errors, describe
@@ -20,6 +20,10 @@ class Command(BaseCommand):
 
     help = "Run the WebSocket server (daphne)."
 
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        # An abbreviated flag would be taken here, after the settings were read without it.
+        return super().create_parser(prog_name, subcommand, allow_abbrev=False, **kwargs)
+
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_serve_flags(parser)
 
@@ -29,4 +33,23 @@ class Command(BaseCommand):
             raise CommandError(describe(problems))
         from events.server import run_server
 
-        run_server(import_string(settings.ASGI_APPLICATION), settings.WS_HOST, settings.WS_PORT)
+        run_server(import_string(settings.ASGI_APPLICATION), settings.WS_HOST, settings.WS_PORT, self._announce)
+
+    def _announce(self) -> None:
+        """Say where to look. Production has its log line only."""
+        if settings.PRODUCTION:
+            return
+        host = "localhost" if settings.WS_HOST in ("0.0.0.0", "::", "127.0.0.1") else settings.WS_HOST
+        address = f"http://{host}:{settings.WS_PORT}"
+        lines = [
+            "",
+            f"  Test client  {address}/",
+            f"  Admin        {address}/admin/   (`make run` created the user admin, password admin)",
+            f"  Health       {address}/health",
+            f"  API docs     {address}/api/docs/",
+            "",
+            "  Ctrl-C ends the server.",
+            "",
+        ]
+        self.stdout.write("\n".join(lines))
+        self.stdout.flush()

@@ -1,0 +1,221 @@
+"""Subscribing: plainly as the guide says, or resuming where a client left off."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from events.domain import errors
+from events.domain.entry import Entry
+from events.domain.errors import CommandError
+from events.domain.topics import ALL, identifier_of, kind_of
+from events.fanout.hub import Hub
+from events.fanout.session import Session
+from events.fanout.topic import Topic
+from events.fanout.wire import Delivery, replay_message
+from events.ports import Snapshot
+
+log = structlog.get_logger("events")
+
+Payload = dict[str, Any]
+
+#: The name of the subscription to everything on the wire; deployed dashboards know no other.
+ALL_BOTS: Final = "all_bots"
+
+#: Events in one `recent_events` message of a resume, and in one read of the history for it.
+PAGE: Final = 500
+
+#: Event types in one filter.
+MAX_TYPES: Final = 100
+
+#: How often a resume looks whether the client has taken what it was sent.
+ROOM_INTERVAL_S: Final = 0.01
+
+
+def subscription(topic: str) -> Payload:
+    """How a topic is named to clients: `{"type": "workflow", "workflow_id": …}`, or `{"type": "all_bots"}`."""
+    if topic == ALL:
+        return {"type": ALL_BOTS}
+    kind = kind_of(topic)
+    return {"type": kind, f"{kind}_id": identifier_of(topic)}
+
+
+def snapshot_payload(topic: str, snapshot: Snapshot) -> Payload:
+    """What `execution_snapshot` tells: the topic, the place at which all of it is true, and the state of each execution."""
+    executions = [execution.to_dict() for execution in snapshot.executions]
+    return subscription(topic) | {"epoch": snapshot.epoch, "offset": snapshot.offset, "executions": executions}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a client may add to a subscription.
+
+    types:  event types that it wants; None for all
+    snapshot: it wants the state of the topic's executions first
+    resume: it asked for its place in the history, by sending `epoch` and `offset`
+    epoch, offset: the place of the last event that it has; None when it has none yet
+    """
+
+    types: frozenset[str] | None = None
+    snapshot: bool = False
+    resume: bool = False
+    epoch: str | None = None
+    offset: int | None = None
+
+
+def parse_options(data: Any, max_length: int) -> Options:
+    """Read the options of a subscribe command. Raises `CommandError`."""
+    if not isinstance(data, Mapping):
+        return Options()
+    epoch, offset = data.get("epoch"), data.get("offset")
+    if epoch is not None and not isinstance(epoch, str):
+        raise CommandError(errors.INVALID_FIELD, "epoch must be a string, or null for a client that has no event yet.", "epoch")
+    if offset is not None and (not isinstance(offset, int) or isinstance(offset, bool) or offset < 0):
+        raise CommandError(errors.INVALID_FIELD, "offset must be a number from 0 up, or null.", "offset")
+    if (epoch is None) != (offset is None):
+        absent = "epoch" if epoch is None else "offset"
+        raise CommandError(errors.MISSING_FIELD, f"{absent} is missing: epoch and offset go together.", absent)
+    snapshot = data.get("snapshot", False)
+    if not isinstance(snapshot, bool):
+        raise CommandError(errors.INVALID_FIELD, "snapshot must be true or false.", "snapshot")
+    return Options(_types(data.get("types"), max_length), snapshot, "epoch" in data or "offset" in data, epoch, offset)
+
+
+def _types(value: Any, max_length: int) -> frozenset[str] | None:
+    if value is None:
+        return None
+    well_formed = isinstance(value, list) and all(isinstance(item, str) and 0 < len(item) <= max_length for item in value)
+    if not well_formed or not 0 < len(value) <= MAX_TYPES:
+        message = f"types must be a list of 1 to {MAX_TYPES} event types, each a string."
+        raise CommandError(errors.INVALID_FIELD, message, "types")
+    return frozenset(value)
+
+
+class Subscriber:
+    """Carries out subscriptions on one hub.
+
+    Order on the wire: `subscribed`, then what is replayed, then live events. The last part of a replay and the joining are
+    one step of the event loop, so nothing falls between them and nothing comes twice.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def subscribe(self, session: Session, name: str, options: Options) -> Payload:
+        """Subscribe a client and send it what it is to get. Returns the body of `subscribed`. Raises `Unavailable`."""
+        await self._hub.open(name)
+        joined = False
+        try:
+            if session.closed:
+                return {}
+            if options.resume:
+                # A member that tells its place gets all that follows it, and nothing else meanwhile.
+                self._hub.leave(session, name)
+                answer, after = await self._resume(session, name, options)
+            else:
+                answer, after = subscription(name), None
+                session.emit("subscribed", answer)
+                await self._snapshot(session, name, options)
+            # One step from here on.
+            if not session.closed:
+                joined = True
+                self._join(session, name, options, after)
+            return answer
+        finally:
+            if not joined:
+                self._hub.release(name)
+
+    def _join(self, session: Session, name: str, options: Options, after: int | None) -> None:
+        topic = self._hub.join(session, name, options.types)
+        if after is None and options.types is None:
+            replayed = len(topic.buffer)
+            if replayed:
+                session.emit_message(topic.replay(session.dialect))
+                self._count(session, replayed)
+        else:
+            replayed = self._replay(session, topic.since(topic.reach if after is None else after), options)
+        log.info("client_subscribed", sid=session.sid, topic=name, replayed=replayed)
+
+    async def _resume(self, session: Session, name: str, options: Options) -> tuple[Payload, int | None]:
+        """Answer a client that told its place. Returns the answer, and the offset after which the buffer is still to be
+        replayed (None: all of it)."""
+        topic = self._hub.opened(name)
+        epoch = self._hub.position.epoch
+        offset = options.offset
+        if offset is None or options.epoch != epoch or offset > topic.offset:
+            answer = subscription(name) | {"epoch": epoch, "offset": topic.offset, "recovered": False}
+            session.emit("subscribed", answer)
+            if offset is not None:
+                reason = "history_lost" if options.epoch != epoch else "unknown_offset"
+                session.emit("events_missed", self._hub.missed(name, None, None, reason))
+            await self._snapshot(session, name, options)
+            return answer, None
+        deep = await self._hub.since(name, offset, PAGE) if offset < topic.reach else ()
+        first = topic.offset_of(deep[0]) if deep else topic.reach + 1
+        answer = subscription(name) | {"epoch": epoch, "offset": topic.offset, "recovered": offset + 1 >= first}
+        session.emit("subscribed", answer)
+        await self._snapshot(session, name, options)
+        self._tell_gap(session, topic, offset, first - 1)
+        after = await self._replay_deep(session, topic, deep, offset, options)
+        if self._hub.position.epoch != epoch:
+            # Offsets of the epoch that ended mean nothing in the one that began while we read.
+            session.emit("events_missed", self._hub.missed(name, None, None, "history_lost"))
+            return answer, None
+        return answer, after
+
+    async def _snapshot(self, session: Session, name: str, options: Options) -> None:
+        """Send the state of the topic's executions. Every event after the offset that it is stamped with follows."""
+        if not options.snapshot:
+            return
+        topic = self._hub.opened(name)
+        found = await self._hub.snapshot(name)
+        while found.epoch == self._hub.position.epoch and found.offset < topic.reach and not session.closed:
+            # So many events came meanwhile that the buffer does not reach back to the snapshot.
+            found = await self._hub.snapshot(name)
+        session.emit("execution_snapshot", snapshot_payload(name, found))
+
+    async def _replay_deep(self, session: Session, topic: Topic, page: Sequence[Entry], offset: int, options: Options) -> int:
+        """Replay what is older than the topic's buffer, at the speed at which the client reads.
+
+        Returns the offset after which the buffer is still to be replayed.
+        """
+        began = bool(page)
+        while page and not session.closed:
+            self._replay(session, page, options)
+            offset = topic.offset_of(page[-1])
+            await self._room(session)
+            page = await self._hub.since(topic.name, offset, PAGE) if offset < topic.reach else ()
+            if page:
+                self._tell_gap(session, topic, offset, topic.offset_of(page[0]) - 1)
+        if began:
+            self._tell_gap(session, topic, offset, topic.reach)
+        return max(offset, topic.reach)
+
+    def _tell_gap(self, session: Session, topic: Topic, offset: int, last: int) -> None:
+        """Tell a client of what was trimmed from the history between its offset and `last`, if anything was."""
+        if last > offset:
+            session.emit("events_missed", self._hub.missed(topic.name, offset + 1, last, "history_trimmed"))
+
+    async def _room(self, session: Session) -> None:
+        """Wait until the client has taken half of what it may have unsent; it is cut off when it takes too long."""
+        deadline = asyncio.get_running_loop().time() + session.limits.drain_deadline_s
+        while session.pipe.pending > session.limits.buffer_bytes // 2 and not session.closed:
+            if asyncio.get_running_loop().time() > deadline:
+                session.disconnect("client too slow: does not read its replay")
+                return
+            await asyncio.sleep(ROOM_INTERVAL_S)
+
+    def _replay(self, session: Session, entries: Sequence[Entry], options: Options) -> int:
+        """Send entries as `recent_events`, less those of types that the client does not want."""
+        if options.types is not None:
+            entries = [entry for entry in entries if Delivery(entry).type in options.types]
+        if entries:
+            session.emit_message(replay_message(session.dialect, entries))
+            self._count(session, len(entries))
+        return len(entries)
+
+    def _count(self, session: Session, events: int) -> None:
+        session.sent += events
+        self._hub.counters.sent += events

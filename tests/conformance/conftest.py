@@ -1,0 +1,164 @@
+"""The echo application under the two servers that offer a way to the transport of their own."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+from tests.system.stack import DEADLINE_S, Server, Stack, await_condition
+
+APPLICATION = "tests.conformance.echo_app:application"
+
+
+@pytest.fixture(scope="package")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack(tmp_path_factory.mktemp("conformance")) as running:
+        yield running
+
+
+@pytest.fixture(scope="package", params=["daphne", "uvicorn"])
+def server(request: pytest.FixtureRequest, stack: Stack) -> Server:
+    started: Server = getattr(stack, request.param)(APPLICATION, wait=False)
+    ready = "/engine.io/?EIO=4&transport=polling"
+    await_condition(lambda: started.get(ready)[0] == 200, lambda: started.log)
+    return started
+
+
+class Peer:
+    """A client without a library: requests and frames as a test wants them."""
+
+    def __init__(self, server: Server, path: str, http: aiohttp.ClientSession) -> None:
+        self.server = server
+        self.path = path
+        self.http = http
+        self._sockets: list[ClientConnection] = []
+
+    # -- long-polling ---------------------------------------------------------------------------------------------------
+
+    async def request(self, method: str, query: str, body: str | bytes | None = None) -> tuple[int, str]:
+        async with self.http.request(method, f"{self.server.url}{self.path}?{query}", data=body) as answer:
+            return answer.status, await answer.text()
+
+    async def open_polling(self) -> str:
+        """A new session; returns its id."""
+        status, body = await self.request("GET", "EIO=4&transport=polling")
+        assert status == 200
+        assert body[0] == "0"
+        sid: str = json.loads(body[1:])["sid"]
+        return sid
+
+    async def poll(self, sid: str) -> tuple[int, str]:
+        return await self.request("GET", f"EIO=4&transport=polling&sid={sid}")
+
+    async def push(self, sid: str, body: str | bytes) -> tuple[int, str]:
+        return await self.request("POST", f"EIO=4&transport=polling&sid={sid}", body)
+
+    async def poll_message(self, sid: str) -> str:
+        """The next payload that is more than a ping; pings are answered."""
+        while True:
+            status, body = await self.poll(sid)
+            assert status == 200, body
+            if body != "2":
+                return body
+            await self.push(sid, "3")
+
+    # -- WebSocket ------------------------------------------------------------------------------------------------------
+
+    async def websocket(self, query: str = "EIO=4&transport=websocket") -> "Frames":
+        socket = await connect(f"{self.server.ws_url}{self.path}?{query}", max_size=None, open_timeout=DEADLINE_S)
+        self._sockets.append(socket)
+        return Frames(socket)
+
+    async def open_websocket(self) -> "Frames":
+        """After the Engine.IO handshake."""
+        frames = await self.websocket()
+        assert (await frames.next_text())[0] == "0"
+        return frames
+
+    async def upgrade(self, sid: str) -> "Frames":
+        """A WebSocket for a session that polls; nothing has been sent on it."""
+        return await self.websocket(f"EIO=4&transport=websocket&sid={sid}")
+
+    async def close(self) -> None:
+        for socket in self._sockets:
+            await socket.close()
+
+
+class Frames:
+    """What comes on a WebSocket, one message after the other."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+
+    async def send(self, *messages: str | bytes) -> None:
+        for message in messages:
+            await self._socket.send(message)
+
+    async def next(self) -> str | bytes:
+        async with asyncio.timeout(DEADLINE_S):
+            return await self._socket.recv()
+
+    async def next_text(self) -> str:
+        message = await self.next()
+        assert isinstance(message, str), message
+        return message
+
+    async def next_message(self) -> str | bytes:
+        """The next message that is not a ping; pings are answered."""
+        while (message := await self.next()) == "2":
+            await self.send("3")
+        return message
+
+    async def take(self, count: int) -> list[str | bytes]:
+        return [await self.next_message() for _ in range(count)]
+
+    async def closed(self) -> int:
+        """The close code, once the server has ended the connection. Pings are not answered."""
+        async with asyncio.timeout(DEADLINE_S):
+            async for _ in self._socket:
+                pass
+            await self._socket.wait_closed()
+        return self._socket.close_code or 0
+
+    async def leave(self) -> None:
+        await self._socket.close()
+
+
+async def _peer(server: Server, path: str) -> AsyncIterator[Peer]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(DEADLINE_S)) as http:
+        peer = Peer(server, path, http)
+        yield peer
+        await peer.close()
+
+
+@pytest.fixture
+async def engine(server: Server) -> AsyncIterator[Peer]:
+    async for peer in _peer(server, "/engine.io/"):
+        yield peer
+
+
+@pytest.fixture(params=["/engine.io/", "/socket.io/"])
+async def either(server: Server, request: pytest.FixtureRequest) -> AsyncIterator[Peer]:
+    """The transport is the same under both protocols."""
+    async for peer in _peer(server, request.param):
+        yield peer
+
+
+@pytest.fixture
+async def socketio(server: Server) -> AsyncIterator[Peer]:
+    async for peer in _peer(server, "/socket.io/"):
+        yield peer
+
+
+def check_handshake(packet: str, upgrades: list[str]) -> str:
+    """The OPEN packet of the echo application; returns the session's id."""
+    assert packet[0] == "0"
+    handshake: dict[str, Any] = json.loads(packet[1:])
+    sid = handshake.pop("sid")
+    assert isinstance(sid, str)
+    assert handshake == {"upgrades": upgrades, "pingInterval": 300, "pingTimeout": 200, "maxPayload": 1_000_000}
+    return sid

@@ -1,0 +1,202 @@
+"""The channel layer as the group: the same round trip over both layers, and what happens to members that are forgotten."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from channels.layers import channel_layers, get_channel_layer
+
+from events import channel_groups
+from events.channel_groups import MAX_MESSAGE_BYTES, ChannelGroupInbox, ChannelGroupSender
+from events.domain.entry import Entry, Position, stamp
+from events.ports import Batch, BusGap, Unavailable
+from tests.contracts.support import event
+from tests.fanout.support import until
+from tests.redis_server import RedisServer, free_port
+
+MEMORY = {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"capacity": 1_000}}
+
+
+class Recorder:
+    """A hub that only notes what it is handed."""
+
+    def __init__(self) -> None:
+        self.heard: list[Batch | Position | BusGap] = []
+
+    def receive(self, batch: Batch) -> None:
+        self.heard.append(batch)
+
+    def receive_heartbeat(self, position: Position) -> None:
+        self.heard.append(position)
+
+    def receive_gap(self, gap: BusGap) -> None:
+        self.heard.append(gap)
+
+    @property
+    def batches(self) -> list[Batch]:
+        return [heard for heard in self.heard if isinstance(heard, Batch)]
+
+
+@pytest.fixture(scope="module")
+def redis_server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def group() -> str:
+    return f"group-{secrets.token_hex(4)}"
+
+
+def redis_layer(port: int) -> dict[str, Any]:
+    return {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"prefix": secrets.token_hex(4), "hosts": [{"address": f"redis://127.0.0.1:{port}/0"}]},
+    }
+
+
+@asynccontextmanager
+async def layer(settings: Any, config: dict[str, Any]) -> AsyncIterator[None]:
+    settings.CHANNEL_LAYERS = {"default": config}
+    channel_layers.backends = {}
+    yield
+    await get_channel_layer().flush()
+    channel_layers.backends = {}
+
+
+@pytest_asyncio.fixture(params=["memory", "redis"])
+async def any_layer(request: pytest.FixtureRequest, settings: Any, redis_server: RedisServer) -> AsyncIterator[None]:
+    async with layer(settings, MEMORY if request.param == "memory" else redis_layer(redis_server.port)):
+        yield
+
+
+@pytest_asyncio.fixture
+async def memory_layer(settings: Any) -> AsyncIterator[None]:
+    async with layer(settings, MEMORY):
+        yield
+
+
+@asynccontextmanager
+async def joined(group: str, *recorders: Recorder) -> AsyncIterator[None]:
+    """Members of the group, all of which have heard something."""
+    tasks = [asyncio.create_task(ChannelGroupInbox(group).run(recorder)) for recorder in recorders]
+    sender = ChannelGroupSender(group)
+    try:
+        while not all(recorder.heard for recorder in recorders):
+            await sender.heartbeat(Position("hello", 0))
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        for recorder in recorders:
+            recorder.heard.clear()
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def entries(first: int, last: int, padding: int = 0) -> list[Entry]:
+    return [
+        stamp(event("w:ü", bot_id="b", text="é" * padding), Position("e", number), (number, number, 1))
+        for number in range(first, last + 1)
+    ]
+
+
+@pytest.mark.usefixtures("any_layer")
+async def test_a_batch_arrives_at_every_member_as_it_was_sent(group: str) -> None:
+    one, two = Recorder(), Recorder()
+    batch = Batch("e", 5, entries(5, 9))
+    async with joined(group, one, two):
+        await ChannelGroupSender(group).send(batch)
+        await until(lambda: one.heard and two.heard)
+    assert one.heard == two.heard == [batch]
+
+
+@pytest.mark.usefixtures("any_layer")
+async def test_heartbeats_and_gaps_arrive_as_they_were_sent(group: str) -> None:
+    recorder = Recorder()
+    gaps = [BusGap("pubsub", "deaf", None, 1.5, 2.5), BusGap("stream", "trimmed", 7)]
+    async with joined(group, recorder):
+        sender = ChannelGroupSender(group)
+        await sender.heartbeat(Position("e", 2**40))
+        for gap in gaps:
+            await sender.announce(gap)
+        await until(lambda: len(recorder.heard) == 3)
+    assert recorder.heard == [Position("e", 2**40), *gaps]
+
+
+@pytest.mark.usefixtures("any_layer")
+async def test_a_large_batch_is_sent_in_parts_that_join_up(group: str) -> None:
+    recorder = Recorder()
+    sent = entries(1, 40, padding=20_000)
+    async with joined(group, recorder):
+        await ChannelGroupSender(group).send(Batch("e", 1, sent))
+        await until(lambda: sum(len(batch.entries) for batch in recorder.batches) == 40)
+    assert len(recorder.batches) > 2
+    assert [entry for batch in recorder.batches for entry in batch.entries] == sent
+    for batch in recorder.batches:
+        assert batch.first == batch.entries[0].number
+        assert sum(len(entry.document) for entry in batch.entries) <= MAX_MESSAGE_BYTES
+
+
+@pytest.mark.usefixtures("memory_layer")
+async def test_an_event_larger_than_a_part_goes_alone(group: str) -> None:
+    recorder = Recorder()
+    sent = [*entries(1, 1), *entries(2, 2, padding=MAX_MESSAGE_BYTES * 3 // 5), *entries(3, 3)]
+    async with joined(group, recorder):
+        await ChannelGroupSender(group).send(Batch("e", 1, sent))
+        await until(lambda: sum(len(batch.entries) for batch in recorder.batches) == 3)
+    assert [batch.first for batch in recorder.batches] == [1, 2, 3]
+
+
+@pytest.mark.usefixtures("memory_layer")
+async def test_a_member_that_the_layer_forgot_joins_again(group: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel_groups, "REJOIN_S", 0.02)
+    recorder = Recorder()
+    async with joined(group, recorder):
+        members = get_channel_layer().groups
+        members.clear()
+        await until(lambda: members.get(group))
+        await ChannelGroupSender(group).heartbeat(Position("e", 1))
+        await until(lambda: recorder.heard)
+
+
+async def test_a_restarted_redis_is_heard_again(settings: Any, group: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel_groups, "REJOIN_S", 0.05)
+    recorder = Recorder()
+    with RedisServer() as server:
+        async with layer(settings, redis_layer(server.port)), joined(group, recorder):
+            sender = ChannelGroupSender(group)
+            server.restart()
+            while not recorder.heard:
+                try:
+                    await sender.heartbeat(Position("e", 1))
+                except Unavailable:
+                    pass
+                await asyncio.sleep(0.02)
+
+
+async def test_a_layer_that_is_away_is_said_to_be_so(settings: Any, group: str) -> None:
+    async with layer(settings, redis_layer(free_port())):
+        with pytest.raises(Unavailable, match="channel layer"):
+            await ChannelGroupSender(group).send(Batch("e", 1, entries(1, 1)))
+
+
+@pytest.mark.usefixtures("memory_layer")
+async def test_a_receiver_that_fails_ends_the_inbox_with_its_error(group: str) -> None:
+    class Broken(Recorder):
+        def receive(self, batch: Batch) -> None:
+            raise ValueError("broken")
+
+    recorder = Broken()
+    task = asyncio.create_task(ChannelGroupInbox(group).run(recorder))
+    sender = ChannelGroupSender(group)
+    while not task.done():
+        await sender.send(Batch("e", 1, entries(1, 1)))
+        await asyncio.sleep(0.01)
+    with pytest.raises(ValueError, match="broken"):
+        await task

@@ -1,0 +1,169 @@
+"""The relay's states of executions: each event once, whatever happens to a step."""
+
+from collections.abc import Sequence
+
+import orjson
+import pytest
+
+from events.conf import HistoryLimits
+from events.domain.entry import Position
+from events.domain.event import Event
+from events.domain.execution import Execution
+from events.domain.snapshot import fold_all
+from events.fanout.folder import Folder
+from events.history.memory import MemoryHistory
+from events.ports import Append, Moved, Unavailable
+from tests.contracts.support import event
+
+
+class CountingHistory(MemoryHistory):
+    """Notes which states were read; refuses to serve while `down`."""
+
+    def __init__(self) -> None:
+        super().__init__(HistoryLimits())
+        self.reads: list[list[str]] = []
+        self.down = False
+
+    async def executions(self, ids: Sequence[str]) -> list[Execution | None]:
+        if self.down:
+            raise Unavailable("the history is down")
+        self.reads.append(list(ids))
+        return await super().executions(ids)
+
+    async def write(self, events: Sequence[Event], states: Sequence[Execution]) -> None:
+        await self.append(Append(1, await self.position(), "stream", "", events, (), states))
+
+    async def state(self, execution_id: str) -> Execution:
+        [found] = await super().executions([execution_id])
+        assert found is not None
+        return found
+
+
+@pytest.fixture
+def history() -> CountingHistory:
+    return CountingHistory()
+
+
+@pytest.fixture
+def folder(history: CountingHistory) -> Folder:
+    return Folder(history)
+
+
+def of(execution_id: str, kind: str = "node_started", node: str = "n") -> Event:
+    return event(type=kind, execution_id=execution_id, node_id=node)
+
+
+async def step(history: CountingHistory, folder: Folder, *events: Event) -> list[Execution]:
+    states = await folder.fold(events, await history.position())
+    await history.write(events, states)
+    return states
+
+
+async def whole(history: CountingHistory, execution_id: str) -> Execution:
+    """The state of an execution as the journal tells it."""
+    page = await history.read(0, 10_000)
+    numbered = [(orjson.loads(entry.document), entry.number) for entry in page.entries]
+    return fold_all(None, [(fields, number) for fields, number in numbered if fields["execution_id"] == execution_id])
+
+
+async def test_states_are_those_of_all_events(history: CountingHistory, folder: Folder) -> None:
+    await step(history, folder, of("a"), of("b"), of("a", "node_failed"))
+    await step(history, folder, of("b", "node_completed"), of("c"))
+    for name in "abc":
+        assert await history.state(name) == await whole(history, name)
+
+
+async def test_only_touched_executions_are_told(history: CountingHistory, folder: Folder) -> None:
+    await step(history, folder, of("a"), of("b"))
+    assert [state.execution_id for state in await step(history, folder, of("b"), of("c"), of("b"))] == ["b", "c"]
+    assert await step(history, folder) == []
+
+
+async def test_a_state_is_read_once(history: CountingHistory, folder: Folder) -> None:
+    for _ in range(5):
+        await step(history, folder, of("a"), of("b"))
+    assert history.reads == [["a", "b"]]
+
+
+async def test_what_has_ended_is_not_kept_at_hand(history: CountingHistory, folder: Folder) -> None:
+    await step(history, folder, of("a"), of("a", "execution_completed"))
+    [late] = await step(history, folder, of("a", "node_completed"))
+    assert (late.status, late.events) == ("completed", 3)
+    assert history.reads == [["a"], ["a"]]
+
+
+async def test_a_step_that_was_not_taken_is_folded_again_from_the_same_states(history: CountingHistory, folder: Folder) -> None:
+    await step(history, folder, of("a"))
+    here = await history.position()
+    batch = [of("a", "node_failed"), of("b")]
+    once = await folder.fold(batch, here)
+    assert await folder.fold(batch, here) == once
+    assert await folder.fold(batch[:1], here) == once[:1]
+    await step(history, folder, *batch)
+    assert (await history.state("a")).counts == (1, 0, 1)
+    assert await history.state("a") == await whole(history, "a")
+
+
+async def test_a_step_whose_answer_was_lost_counts(history: CountingHistory, folder: Folder) -> None:
+    """The history took it, and the relay goes on from the place behind it."""
+    states = await folder.fold([of("a")], await history.position())
+    await history.write([of("a")], states)
+    await step(history, folder, of("a", "node_completed"))
+    assert await history.state("a") == await whole(history, "a")
+    assert history.reads == [["a"]]
+
+
+async def test_from_another_place_nothing_is_trusted(history: CountingHistory, folder: Folder) -> None:
+    await step(history, folder, of("a"))
+    other = Folder(history)
+    await step(history, other, of("a"), of("a"))
+    await step(history, folder, of("a", "node_failed"))
+    assert await history.state("a") == await whole(history, "a")
+    assert (await history.state("a")).counts == (3, 0, 1)
+
+
+async def test_after_clearing_nothing_is_trusted(history: CountingHistory, folder: Folder) -> None:
+    """Somebody else wrote just as many events as the step that was never taken."""
+    await step(history, folder, of("a"))
+    await folder.fold([of("a", "node_failed")], await history.position())
+    await step(history, Folder(history), of("a", "node_completed"))
+    folder.clear()
+    await step(history, folder, of("a"))
+    assert (await history.state("a")).counts == (2, 1, 0)
+    assert await history.state("a") == await whole(history, "a")
+
+
+async def test_a_new_epoch_begins_with_nothing(history: CountingHistory, folder: Folder) -> None:
+    await step(history, folder, of("a"), of("a"))
+    here = await history.position()
+    with pytest.raises(Moved):
+        await history.append(Append(1, Position(here.epoch, here.number + 1), "stream", ""))
+    [state] = await step(history, folder, of("a"))
+    assert (state.events, state.first, state.last) == (1, 1, 1)
+
+
+async def test_a_state_that_cannot_be_read_stops_the_step_and_nothing_else(history: CountingHistory, folder: Folder) -> None:
+    await step(history, folder, of("a"))
+    history.down = True
+    with pytest.raises(Unavailable):
+        await folder.fold([of("a"), of("b")], await history.position())
+    history.down = False
+    await step(history, folder, of("a"), of("b"))
+    assert await history.state("a") == await whole(history, "a")
+    assert history.reads == [["a"], ["b"]]
+
+
+async def test_what_is_kept_at_hand_is_bounded(history: CountingHistory) -> None:
+    folder = Folder(history, capacity=6)
+    for name in "abcd":
+        await step(history, folder, of(name))
+    history.reads.clear()
+    await step(history, folder, of("b"))
+    await step(history, folder, *[of("d", node=f"m{number}") for number in range(4)])
+    await step(history, folder, of("d"))
+    assert history.reads == []
+    await step(history, folder, *[of("a", node=f"m{number}") for number in range(20)])
+    for name in "abcd":
+        await step(history, folder, of(name))
+        assert await history.state(name) == await whole(history, name)
+    assert ["a"] in history.reads
