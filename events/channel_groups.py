@@ -10,6 +10,7 @@ from dataclasses import asdict
 from itertools import chain, repeat
 from typing import Any, Final
 
+import structlog
 from channels.consumer import AsyncConsumer
 from channels.layers import BaseChannelLayer, get_channel_layer
 
@@ -22,6 +23,11 @@ MAX_MESSAGE_BYTES: Final = 512 * 1024
 #: How often the hub joins the group, which costs nothing while it is a member. The memory layer ends a membership after a
 #: day, and when a message was not taken for a minute.
 REJOIN_S: Final = 5.0
+
+#: Messages that may wait for the hub; a hub that is so far behind catches up from the journal.
+MAX_WAITING: Final = 1_000
+
+log = structlog.get_logger("events")
 
 
 def _layer() -> BaseChannelLayer:
@@ -81,10 +87,20 @@ class HubConsumer(AsyncConsumer):
         """Stock dispatch visits the database thread for every message; nothing here touches a database."""
         await getattr(self, message["type"].replace(".", "_"))(message)
 
+    def shed(self) -> None:
+        """Drop what waits when it is too much: layers put no bound to it, and the journal has it all."""
+        # The in-memory layer has no queue for a channel that is empty.
+        waiting = self.channel_layer.channels.get(self.channel_name)
+        if waiting is not None and waiting.qsize() > MAX_WAITING:
+            log.warning("group_inbox_full", messages=waiting.qsize())
+            while not waiting.empty():
+                waiting.get_nowait()
+
     async def hub_join(self, message: dict[str, Any]) -> None:
         await self.channel_layer.group_add(message["group"], self.channel_name)
 
     async def events_batch(self, message: dict[str, Any]) -> None:
+        self.shed()
         first: int = message["first"]
         entries = [
             Entry(first + index, document, tuple(topics), tuple(offsets))

@@ -200,7 +200,7 @@ class PollingPipe:
         await self._filled.wait()
 
     def take(self) -> str:
-        """What waits, as one payload of at most `MAX_POLL_PACKETS`; empty when nothing does. The rest is for the next request."""
+        """What waits, as one payload of at most `MAX_POLL_PACKETS`; empty when nothing does. The next request gets the rest."""
         packets = self.drain()
         # A pipe that is shut has no next request.
         count = len(packets) if self._shut else MAX_POLL_PACKETS

@@ -27,7 +27,12 @@ class Sockets:
         self._plain = PlainEndpoint(commands, config)
 
         def make_app(connection: EngineConnection) -> SocketIOApp:
-            return SocketIOApp(connection, {"/": WorkflowNamespace(commands, config)}, config.max_payload_bytes)
+            return SocketIOApp(
+                connection,
+                {"/": WorkflowNamespace(commands, config)},
+                config.max_payload_bytes,
+                config.connect_timeout_ms / 1000,
+            )
 
         engine = EngineConfig(config.ping_interval_ms, config.ping_timeout_ms, config.max_payload_bytes)
         self._engine = EngineEndpoint(make_app, engine, config.allowed_origins)

@@ -1,11 +1,16 @@
 """Socket.IO on an Engine.IO connection: the protocol's state machine, and a handler per namespace."""
 
+import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from events.connection import EngineConnection
 from events.protocol.socketio import Ack, Connecting, Disconnected, Event, Send, SocketIOServer
+
+
+#: A client has so long to join its first namespace.
+CONNECT_TIMEOUT_S: Final = 45.0
 
 
 class ConnectRefused(Exception):
@@ -53,18 +58,27 @@ class NamespaceHandler(Protocol):
 class SocketIOApp:
     """The namespaces of one connection."""
 
-    def __init__(self, connection: EngineConnection, handlers: Mapping[str, NamespaceHandler], max_bytes: int) -> None:
+    def __init__(
+        self,
+        connection: EngineConnection,
+        handlers: Mapping[str, NamespaceHandler],
+        max_bytes: int,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+    ) -> None:
         self.connection = connection
         self.server = SocketIOServer(handlers.keys(), max_bytes=max_bytes)
         self._handlers = handlers
         self._sockets: dict[str, Socket] = {}
+        self._connect_timeout_s = connect_timeout_s
+        self._timer: asyncio.TimerHandle | None = None
 
     def send(self, frames: Sequence[str | bytes]) -> None:
         for frame in frames:
             self.connection.send(frame)
 
     async def opened(self) -> None:
-        """Nothing happens before the client connects to a namespace."""
+        """Nothing happens before the client connects to a namespace, and it has to do so in time."""
+        self._expect_namespace()
 
     async def message(self, data: str | bytes) -> None:
         for action in self.server.receive(data):
@@ -77,6 +91,8 @@ class SocketIOApp:
                     await self._handlers[namespace].event(self._sockets[namespace], name, args, ack_id)
                 case Disconnected(namespace):
                     await self._leave(namespace, "client namespace disconnect")
+                    if not self._sockets:
+                        self._expect_namespace()
                 case Ack():
                     pass  # No handler asks clients for acks.
 
@@ -89,6 +105,7 @@ class SocketIOApp:
             self.send(self.server.refuse(namespace, str(refusal)))
             return
         self._sockets[namespace] = socket
+        self._cancel_timer()
         self.send(self.server.accept(namespace, socket.sid))
         await handler.connected(socket, auth)
 
@@ -96,7 +113,19 @@ class SocketIOApp:
         for namespace, socket in self._sockets.items():
             self._handlers[namespace].upgraded(socket)
 
+    def _expect_namespace(self) -> None:
+        """A client that is in no namespace holds a connection for nothing; it is put out after a while."""
+        self._cancel_timer()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._connect_timeout_s, self.connection.close, "no namespace was joined in time")
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     async def closed(self, reason: str) -> None:
+        self._cancel_timer()
         for namespace in list(self._sockets):
             await self._leave(namespace, reason)
 

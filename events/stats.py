@@ -10,6 +10,7 @@ from typing import Any
 from events.bridge import ask
 from events.conf import EventsConfig
 from events.domain.timestamps import iso
+from events.fanout.counters import Counters
 from events.ports import Emergency, ProcessReport, Unavailable
 from events.wiring import Adapters, ServerProcess
 
@@ -53,7 +54,7 @@ class Snapshot:
     """All processes at one time.
 
     started:       Unix time at which the longest-running server process started
-    totals:        counters of all processes: connections, received, sent, rejected, errors
+    totals:        the counters of all processes (`events.fanout.counters`)
     recent_buffer: events that a subscriber to everything would get now
     """
 
@@ -119,7 +120,7 @@ async def read_snapshot(adapters: Adapters, process: ServerProcess | None) -> Sn
         started=min((report.started for report in servers), default=time.time()),
         processes=sorted(reports, key=lambda report: report.started),
         clients=[ClientRow(**row) for report in servers for row in report.clients],
-        totals={name: counted.get(name, 0) for name in ("connections", "received", "sent", "rejected", "errors")},
+        totals={name: counted.get(name, 0) for name in Counters().as_dict()},
         recent_buffer=min(position.number, EventsConfig.from_settings().history.recent_events),
     )
 

@@ -214,7 +214,7 @@ class ServerProcess(Process):
         return counted
 
     def gauges(self) -> dict[str, Any]:
-        return {"clients": len(self.hub.sessions), "lagging": len(self.hub.catch_up), "repairs": self.hub.repairs}
+        return {"clients": len(self.hub.sessions), "lagging": len(self.hub.catch_up)}
 
     def clients(self) -> list[dict[str, Any]]:
         return [session.row() | {"process": self.name} for session in self.hub.sessions.values()]

@@ -141,7 +141,9 @@ class EventCountsSerializer(serializers.Serializer[Snapshot]):
     sent = serializers.IntegerField(source="totals.sent", help_text="Deliveries to clients.")
     recent_buffer = serializers.IntegerField(help_text="Events in the recent buffer of all events.")
     rejected = serializers.IntegerField(source="totals.rejected", help_text="Refused because they were not valid.")
-    failures = serializers.IntegerField(source="totals.errors", help_text="Failures inside the server.")
+    failures = serializers.IntegerField(
+        source="totals.errors", help_text="Commands of clients that were answered with an error."
+    )
 
 
 class ProcessSerializer(serializers.Serializer[ProcessReport]):
@@ -179,6 +181,15 @@ class ClientSumsSerializer(serializers.Serializer[Snapshot]):
         return sum(client.everything for client in snapshot.clients)
 
 
+class CountersSerializer(serializers.Serializer[dict[str, int]]):
+    """How often a bound or a repair was needed, over all processes since the counters began."""
+
+    gaps = serializers.IntegerField(help_text="Times that an input of the relay could not read everything.")
+    missed = serializers.IntegerField(help_text="Documents known to have been lost on the bus that way.")
+    repairs = serializers.IntegerField(help_text="Times that a server read the journal to repair what the fan-out lost.")
+    lagged = serializers.IntegerField(help_text="Times that a client fell behind and was caught up.")
+
+
 class MetricsSerializer(serializers.Serializer[Snapshot]):
     """`GET /metrics`."""
 
@@ -189,3 +200,4 @@ class MetricsSerializer(serializers.Serializer[Snapshot]):
     events = EventCountsSerializer(source="*")
     processes = ProcessSerializer(many=True)
     clients = ClientSumsSerializer(source="*")
+    counters = CountersSerializer(source="totals")

@@ -28,5 +28,6 @@ for name in $(sed -n 's/^#\{0,1\}\([A-Z][A-Z0-9_]*\)=.*/\1/p' .env.example); do
 done
 export ENV_FILE=
 PATH="$(pwd)/.venv/bin:$PATH:/usr/sbin"
+# One worker per core of a small machine; a file's tests share the servers that they start.
 # shellcheck disable=SC2086
-exec python -m pytest ${PYTEST_ARGS:-} </dev/null
+exec python -m pytest ${PYTEST_ARGS:--n 2 --dist loadfile} </dev/null

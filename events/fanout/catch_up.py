@@ -33,8 +33,6 @@ class CatchUp:
         #: Session -> when it last took something (monotonic), and what was unsent then.
         self._lagging: dict[Session, tuple[float, int]] = {}
         self._any = asyncio.Event()
-        #: How often a client fell behind.
-        self.lagged = 0
 
     def __len__(self) -> int:
         return len(self._lagging)
@@ -48,7 +46,7 @@ class CatchUp:
             for name, offset in zip(delivery.entry.topics, delivery.entry.offsets, strict=True):
                 if name in session.offsets:
                     session.offsets[name] = offset - 1
-        self.lagged += 1
+        self._hub.counters.lagged += 1
         self._lagging[session] = (time.monotonic(), session.pipe.pending)
         self._any.set()
         log.warning("client_lagging", sid=session.sid, backlog_bytes=session.pipe.pending)

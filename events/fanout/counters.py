@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 class Counters:
     """connections: clients that ever connected · sent: events delivered, replays included · errors: commands refused
     received: events relayed · rejected: documents that were no events
-    gaps: times that an input could not read everything · missed: documents known to have been lost that way"""
+    gaps: times that an input could not read everything · missed: documents known to have been lost that way
+    repairs: times that the journal was read because the group lost something · lagged: times that a client fell behind"""
 
     connections: int = 0
     sent: int = 0
@@ -16,6 +17,8 @@ class Counters:
     rejected: int = 0
     gaps: int = 0
     missed: int = 0
+    repairs: int = 0
+    lagged: int = 0
 
     def as_dict(self) -> dict[str, int]:
         return asdict(self)

@@ -55,7 +55,6 @@ class Hub:
         #: Monotonic time of the last sign of life from the group; 0 before the first.
         self.heard_at = 0.0
         self.counters = Counters()
-        self.repairs = 0
         self._gaps = 0
         #: Whether the group brought something that was left to the repair which is under way.
         self._left = False
@@ -277,7 +276,7 @@ class Hub:
 
     async def _repair(self) -> None:
         """Read the journal from the hub's position until nothing is missing."""
-        self.repairs += 1
+        self.counters.repairs += 1
         read = 0
         while True:
             here = self.position

@@ -99,7 +99,14 @@ class Relay:
                 log.warning("relay_lost_lease", owner=self._owner)
             finally:
                 self.leading = False
+                await self._stop_listening()
                 await self.close()
+
+    async def _stop_listening(self) -> None:
+        """What an input hears while somebody else leads, that one relays."""
+        for reader in self._readers:
+            if not reader.durable:
+                await reader.close()
 
     async def run_burst(self) -> None:
         """Lead until every input has been read to its end. Raises a group with `LostLease` or `FencedOut` when somebody else

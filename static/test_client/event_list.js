@@ -132,6 +132,8 @@ export class EventList {
     const body = document.createElement("pre");
     body.dataset.testid = "event-json";
     body.tabIndex = 0;
+    body.setAttribute("role", "region");
+    body.setAttribute("aria-label", `The whole event ${row.event.event_id ?? row.event.type}`);
     body.textContent = JSON.stringify(row.event, null, 2);
     row.append(body);
     // At the very top browsers do not anchor the scroll position, and new rows would push away what is being read.

@@ -6,7 +6,7 @@ import time
 
 import aiohttp
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.conformance.conftest import Peer, check_handshake
 
@@ -122,10 +122,13 @@ async def test_a_bad_frame_closes_the_websocket(either: Peer, frame: str) -> Non
     await frames.closed()
 
 
-@pytest.mark.parametrize("size", [1_000_001, 1_050_000])
+@pytest.mark.parametrize("size", [1_000_001, 1_200_000])
 async def test_a_frame_over_the_limit_closes_the_websocket(engine: Peer, size: int) -> None:
     frames = await engine.open_websocket()
-    await frames.send("4" + "x" * (size - 1))
+    try:
+        await frames.send("4" + "x" * (size - 1))
+    except ConnectionClosed:
+        pass  # A server may end it before it has read all of the frame.
     await frames.closed()
 
 
@@ -197,12 +200,12 @@ async def test_traffic_is_no_pong(engine: Peer) -> None:
     frames = await engine.open_websocket()
     messages = iter(range(10_000))
     closed = asyncio.create_task(frames.closed())
-    while not closed.done():
-        try:
+    try:
+        while not closed.done():
             await frames.send(f"4{next(messages)}")
-        except Exception:
-            break
-        await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)
+    except ConnectionClosed:
+        pass
     await closed
 
 
@@ -211,8 +214,11 @@ async def test_traffic_is_no_pong(engine: Peer) -> None:
 
 async def test_closing_while_a_poll_is_open(either: Peer) -> None:
     sid = await either.open_polling()
-    results = await asyncio.gather(either.poll(sid), either.push(sid, "1"))
-    assert results == [(200, "6"), (200, "ok")]
+    poll = asyncio.create_task(either.poll(sid))
+    # The session has seen the poll when a push that was sent after it is answered.
+    await either.push(sid, "3")
+    assert await either.push(sid, "1") == (200, "ok")
+    assert await poll == (200, "6")
     assert (await either.poll(sid))[0] == 400
 
 
@@ -273,7 +279,9 @@ async def test_a_second_probe_is_closed_and_the_first_goes_on(engine: Peer) -> N
     assert await first.next_message() == "4still here"
 
 
-@pytest.mark.parametrize("frames_sent", [["5"], ["4hello"], ["2probe", "4hello"], ["2probe", "2probe"], ["2"], [b"2probe"], ["abc"]])
+@pytest.mark.parametrize(
+    "frames_sent", [["5"], ["4hello"], ["2probe", "4hello"], ["2probe", "2probe"], ["2"], [b"2probe"], ["abc"]]
+)
 async def test_a_wrong_step_ends_the_probe_and_polling_goes_on(engine: Peer, frames_sent: list[str | bytes]) -> None:
     sid = await engine.open_polling()
     frames = await engine.upgrade(sid)

@@ -471,6 +471,7 @@ async def test_a_closed_channel_input_begins_anew_and_is_not_deaf_meanwhile(
     await hears_again(reader, own_redis, keys)
     await reader.close()
     assert own_redis.command("PUBLISH", keys.bus, "nobody") == 0
+    assert await reader.read("", 10, 0) == []
     await hears_again(reader, own_redis, keys)
     assert reader.gaps() == []
     await reader.close()

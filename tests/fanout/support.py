@@ -112,6 +112,7 @@ class TestHistory:
     """A real memory history whose answers a test can hold back, refuse, or lose after the work was done.
 
     gate:        answers wait until it is set
+    slow:        every answer takes some turns of the event loop
     down:        nothing is done, and the caller is told `Unavailable`
     lose_answer: how many appends are carried out while the caller is told `Unavailable`
     late:        how many appends are carried out only when the next one comes, the caller having been told `Unavailable`
@@ -124,6 +125,7 @@ class TestHistory:
         self.kept = MemoryHistory(limits, self.clock)
         self.gate = asyncio.Event()
         self.gate.set()
+        self.slow = False
         self.down = False
         self.lose_answer = 0
         self.late = 0
@@ -200,6 +202,8 @@ class TestHistory:
         if self.down:
             raise Unavailable("the history is down")
         answer = await ask()
+        if self.slow:
+            await turns(3)
         self._holds[name] = self._holds.get(name, 0) - 1
         if self._holds[name] == 0:
             self.gate.clear()

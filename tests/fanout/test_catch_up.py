@@ -47,7 +47,7 @@ async def test_a_client_with_too_much_unsent_is_not_buffered_for(world: Stage) -
     assert slow.pipe.pending == unsent <= BUFFER + 1_000
     assert len(slow.live) == count
     assert len(quick.live) == 500
-    assert world.hub.catch_up.lagged == 1
+    assert world.hub.counters.lagged == 1
     assert slow.session.row()["lagging"] is True
 
 
@@ -86,17 +86,27 @@ async def test_catching_up_keeps_to_the_topics_of_the_client(world: Stage) -> No
 
 
 async def test_a_topic_joined_while_lagging_starts_there(world: Stage) -> None:
+    await world.flow(*events(2, "w2"))
     slow = await slow_client(world)
     await world.flow(*events(3, "w2"))
     await world.subscribe(slow, "w2")
     await world.flow(*events(2, "w2"), *events(2))
     slow.pipe.drain()
     await until(lambda: not slow.session.lagging)
-    assert [data["offsets"]["workflow"] for data in slow.told_of("recent_events")[-1]["events"]] == [1, 2, 3]
+    assert [data["offsets"]["workflow"] for data in slow.told_of("recent_events")[-1]["events"]] == [1, 2, 3, 4, 5]
     second = [data["offsets"]["workflow"] for data in slow.told_of("workflow_event") if data["workflow_id"] == "w2"]
-    assert second == [4, 5]
+    assert second == [6, 7]
     assert slow.live == sorted(set(slow.live))
     assert slow.told_of("events_missed") == []
+
+
+async def test_what_the_hub_has_not_heard_of_yet_is_left_to_come_live(world: Stage) -> None:
+    slow = await slow_client(world)
+    await world.publish(*events(3))
+    slow.pipe.drain()
+    await until(lambda: not slow.session.lagging)
+    world.group.deliver_all(world.hub)
+    assert slow.live == list(range(1, world.hub.position.number + 1))
 
 
 async def test_a_topic_left_while_lagging_is_not_caught_up(world: Stage) -> None:

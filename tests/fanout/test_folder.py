@@ -1,19 +1,26 @@
 """The relay's states of executions: each event once, whatever happens to a step."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import orjson
 import pytest
 
+from events.bus.memory import MemoryBus
 from events.conf import HistoryLimits
 from events.domain.entry import Position
-from events.domain.event import Event
+from events.domain.event import Event, EventLimits
 from events.domain.execution import Execution
 from events.domain.snapshot import fold_all
+from events.fanout import relay as relay_module
 from events.fanout.folder import Folder
+from events.fanout.relay import Relay
 from events.history.memory import MemoryHistory
+from events.lease.memory import MemoryLease
 from events.ports import Append, Moved, Unavailable
-from tests.contracts.support import event
+from tests.contracts.support import Clock, event, eventually
+from tests.fanout.support import NOON, TestGroup, TestHistory, until
 
 
 class CountingHistory(MemoryHistory):
@@ -167,3 +174,60 @@ async def test_what_is_kept_at_hand_is_bounded(history: CountingHistory) -> None
         await step(history, folder, of(name))
         assert await history.state(name) == await whole(history, name)
     assert ["a"] in history.reads
+
+
+# -- in the relay ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_module, "RETRY_S", 0.005)
+    monkeypatch.setattr(relay_module, "READ_WAIT_S", 0.05)
+
+
+@asynccontextmanager
+async def leading(history: TestHistory, bus: MemoryBus, lease: MemoryLease, owner: str) -> AsyncIterator[None]:
+    """A relay that leads until the block ends, as if it were killed then."""
+    readers, limits, clock = [bus.reader()], EventLimits(), Clock(NOON)
+    relay = Relay(history, TestGroup(), readers, lease, owner, limits, lease_ttl_s=60, heartbeat_s=60, clock=clock)
+    task = asyncio.create_task(relay.run())
+    await until(lambda: relay.leading)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.usefixtures("brisk")
+async def test_states_equal_the_fold_of_the_journal_whatever_fails() -> None:
+    history, bus, lease = TestHistory(HistoryLimits()), MemoryBus(10_000), MemoryLease()
+    published = 0
+
+    async def publish(*events: Event) -> None:
+        nonlocal published
+        published += len(events)
+        await bus.publish([each.document for each in events])
+
+    async def all_written() -> bool:
+        return (await history.kept.position()).number >= published
+
+    for owner in ("first", "second"):
+        async with leading(history, bus, lease, owner):
+            for trouble in ("none", "lose_answer", "late", "down", "none"):
+                if trouble in ("lose_answer", "late"):
+                    setattr(history, trouble, 1)
+                history.down = trouble == "down"
+                asked = len(history.asked)
+                await publish(of("a"), of("b", "node_failed"), of(f"{owner}-{trouble}"))
+                await publish(of("a", "node_completed"))
+                if trouble == "down":
+                    await until(lambda before=asked: len(history.asked) > before + 2)  # type: ignore[misc]
+                    history.down = False
+                await eventually(all_written)
+    entries = [(orjson.loads(entry.document), entry.number) for entry in (await history.kept.read(0, 10_000)).entries]
+    names = {fields["execution_id"] for fields, _ in entries}
+    assert len(names) == 2 + 2 * 5 - 2
+    for name in names:
+        [found] = await history.kept.executions([name])
+        assert found == fold_all(None, [(fields, number) for fields, number in entries if fields["execution_id"] == name])

@@ -244,7 +244,7 @@ async def test_a_batch_that_overlaps_what_is_known_is_taken_from_there_on() -> N
         world.hub.receive(Batch(page.epoch, 1, page.entries))
         assert client.live == [1, 2, 3, 4]
         assert written[-1].number == 4
-        assert world.hub.repairs == 0
+        assert world.hub.counters.repairs == 0
 
 
 async def test_a_lost_batch_is_read_from_the_journal_when_the_next_one_comes() -> None:
@@ -256,7 +256,7 @@ async def test_a_lost_batch_is_read_from_the_journal_when_the_next_one_comes() -
         await world.flow(*events(2))
         await until(lambda: len(client.live) == 5)
         assert client.live == [1, 2, 3, 4, 5]
-        assert world.hub.repairs == 1
+        assert world.hub.counters.repairs == 1
 
 
 async def test_a_heartbeat_alone_finds_a_hole() -> None:
@@ -277,7 +277,7 @@ async def test_a_heartbeat_without_a_hole_reads_nothing() -> None:
         await world.flow(*events(3))
         await world.beat()
         await turns()
-        assert world.hub.repairs == 0
+        assert world.hub.counters.repairs == 0
         assert world.hub.heard_at > 0
 
 
@@ -377,6 +377,22 @@ async def test_a_topic_whose_recent_buffer_is_gone_too_is_named_as_missed() -> N
         assert [(told["from"], told["to"]) for told in client.told_of("events_missed")] == [(3, 5)]
         await world.flow(event())
         assert offsets(client) == [1, 2, 6]
+
+
+async def test_a_replay_after_a_gap_has_no_hole() -> None:
+    async with stage(journal_events=10, recent_ttl_s=60) as world:
+        client, late = await world.client(), await world.client()
+        await world.subscribe(client)
+        await world.flow(*events(2))
+        await world.publish(*events(3))
+        world.history.clock.now += 100
+        await world.publish(*events(2), *events(20, "other"))
+        world.group.lose_all()
+        await world.settled()
+        await world.subscribe(late)
+        assert offsets(client) == [1, 2, 6, 7]
+        assert [(told["from"], told["to"]) for told in client.told_of("events_missed")] == [(3, 5)]
+        assert [data["offsets"]["workflow"] for data in late.told_of("recent_events")[0]["events"]] == [6, 7]
 
 
 async def test_a_journal_that_is_empty_by_age_is_no_reason_to_wait_for_the_next_event() -> None:

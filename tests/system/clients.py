@@ -74,7 +74,9 @@ class Recorder:
 
     async def wait(self, name: str, count: int = 1) -> Any:
         """The data of the event of this name that comes as number `count` on this connection."""
-        await until(lambda: len(self.all(name)) >= count, lambda: f"{name} number {count}; last came {str(self.received)[-1_000:]}")
+        await until(
+            lambda: len(self.all(name)) >= count, lambda: f"{name} number {count}; last came {str(self.received)[-1_000:]}"
+        )
         return self.all(name)[count - 1]
 
     async def wait_closed(self) -> str:

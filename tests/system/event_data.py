@@ -18,7 +18,9 @@ def event(number: int, workflow: str, bot: str | None = None, strategy: str | No
     }
 
 
-def run_of(count: int, workflow: str, bot: str | None = None, strategy: str | None = None, start: int = 0) -> list[dict[str, Any]]:
+def run_of(
+    count: int, workflow: str, bot: str | None = None, strategy: str | None = None, start: int = 0
+) -> list[dict[str, Any]]:
     return [event(number, workflow, bot, strategy) for number in range(start, start + count)]
 
 

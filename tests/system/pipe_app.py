@@ -2,7 +2,8 @@
 
 A WebSocket at `/wrapped` hides the server's `send` behind a function of its own, as any middleware might. The first message
 is the name of the pipe's class. A message `burst <count> <size>` is answered by texts, every third of them with others in one
-write, and by binary messages (none is empty: daphne drops those that come through its `send`); `GET /pending` tells how many bytes of the last WebSocket have not been sent.
+write, and by binary messages. None is empty: daphne drops those that come through its `send`. `GET /pending` tells how many
+bytes of the last WebSocket have not been sent.
 """
 
 from typing import Any

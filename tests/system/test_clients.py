@@ -227,7 +227,9 @@ async def test_answers_reach_the_callback_too(connect: Connect, first: Server, k
 
 @pytest.mark.parametrize("kind", ONE_OF_EACH)
 async def test_the_publishers_fields_are_untouched(connect: Connect, stack: Stack, first: Server, kind: str, name: str) -> None:
-    odd = event(1, name, type="custom_thing", outputs={"price": 50234.56, "ü": "\u2028 \\ \" </script>"}, offset=[None, True, {}])
+    odd = event(
+        1, name, type="custom_thing", outputs={"price": 50234.56, "ü": '\u2028 \\ " </script>'}, offset=[None, True, {}]
+    )
     client = await connect(kind, first)
     await subscribe(client, "workflow", name)
     stack.add_to_stream(odd)
@@ -310,9 +312,7 @@ WRONG: list[tuple[str, tuple[Any, ...], str | None]] = [
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_what_is_wrong_is_named_and_the_connection_stays(
-    connect: Connect, first: Server, kind: str, name: str
-) -> None:
+async def test_what_is_wrong_is_named_and_the_connection_stays(connect: Connect, first: Server, kind: str, name: str) -> None:
     client = await connect(kind, first)
     for number, (command, args, field) in enumerate(WRONG, 1):
         await client.emit(command, *args)
@@ -326,9 +326,7 @@ async def test_what_is_wrong_is_named_and_the_connection_stays(
 
 
 @pytest.mark.parametrize("kind", ["node-websocket", "node-polling", "python-websocket", "python-polling"])
-async def test_binary_attachments_are_understood_and_refused(
-    connect: Connect, first: Server, kind: str, name: str
-) -> None:
+async def test_binary_attachments_are_understood_and_refused(connect: Connect, first: Server, kind: str, name: str) -> None:
     client = await connect(kind, first)
     await client.emit("subscribe_workflow", {"workflow_id": {"$binary": "00ff10"}})
     assert (await client.wait("error"))["field"] == "workflow_id"
@@ -369,7 +367,20 @@ async def test_a_message_over_the_limit_ends_its_own_connection_only(
 
 async def test_what_is_no_message_gets_an_error(first: Server, name: str) -> None:
     client = await PlainClient().connect(first.ws_url)
-    wrong: list[Any] = ["{", "", "null", "[]", "7", '"text"', {}, {"event": 5}, {"event": None}, {"data": {}}, b"\x00\xff", b"{}"]
+    wrong: list[Any] = [
+        "{",
+        "",
+        "null",
+        "[]",
+        "7",
+        '"text"',
+        {},
+        {"event": 5},
+        {"event": None},
+        {"data": {}},
+        b"\x00\xff",
+        b"{}",
+    ]
     for number, message in enumerate(wrong, 1):
         await client.send(message)
         error = await client.wait("error", number)
@@ -412,9 +423,7 @@ async def test_each_server_counts_the_clients_of_all(
     assert loop.time() - gone < 2.0
 
 
-async def test_counters_are_of_all_processes(
-    connect: Connect, stack: Stack, first: Server, second: Server, name: str
-) -> None:
+async def test_counters_are_of_all_processes(connect: Connect, stack: Stack, first: Server, second: Server, name: str) -> None:
     before = first.json("/metrics")["events"]
     clients = [await connect("python-websocket", server) for server in (first, second)]
     for client in clients:

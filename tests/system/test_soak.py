@@ -57,7 +57,8 @@ def test_an_interrupt_ends_everything_it_started(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     finally:
-        process.kill()
+        process.terminate()
+        process.wait(60)
     assert process.returncode == 2
     assert b"Interrupted" in errors
     assert started_in(folder) == []
@@ -87,17 +88,13 @@ def test_wrong_arguments_are_refused(argv: tuple[str, ...]) -> None:
 
 
 def started_in(folder: Path) -> list[int]:
-    """Processes that know the soak's folder: Redis by its arguments, the others by their environment."""
+    """Processes that know the soak's folder: Redis works in it, the others have it in their environment."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            known = (
-                (process / "cmdline").read_bytes()
-                if b"redis-server" in (process / "cmdline").read_bytes()
-                else (process / "environ").read_bytes()
-            )
+            knows = (process / "cwd").readlink() == folder or str(folder).encode() in (process / "environ").read_bytes()
         except OSError:
-            continue
-        if str(folder).encode() in known:
+            continue  # It has ended meanwhile, or belongs to somebody else.
+        if knows:
             found.append(int(process.name))
     return found

@@ -84,7 +84,8 @@ class Command(BaseCommand):
     async def _run(self, plan: SoakPlan, folder: Path) -> Report:
         soak = asyncio.create_task(Conductor(plan, settings.BASE_DIR / "manage.py", folder, self._say).run())
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, soak.cancel)
+            # Once: a second Ctrl-C must not interrupt the ending of what was started.
+            asyncio.get_running_loop().add_signal_handler(number, lambda: soak.cancelling() or soak.cancel())
         return await soak
 
     def _say(self, line: str) -> None:

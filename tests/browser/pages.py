@@ -1,0 +1,194 @@
+"""The pages as a user has them: what one does there, what one sees, and what the browser complains of."""
+
+import os
+import re
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from playwright.async_api import Browser, ConsoleMessage, Locator, Page, Request, ViewportSize, expect
+
+from tests.system.stack import ROOT, Server
+
+DESKTOP: Final[ViewportSize] = {"width": 1280, "height": 900}
+PHONE: Final[ViewportSize] = {"width": 360, "height": 740}
+
+#: The pictures in the documentation. `SCREENSHOTS=1 pytest tests/browser` takes them anew.
+PICTURES: Final = ROOT / "docs" / "img"
+
+#: What a browser itself writes to its console while a server is away.
+LOST_SERVER: Final = re.compile(r"net::ERR_(CONNECTION_\w+|EMPTY_RESPONSE|INCOMPLETE_CHUNKED_ENCODING)|WebSocket connection to")
+
+#: The events on the page, oldest first, as the page got them.
+ROWS: Final = "[...document.querySelectorAll('#events .row')].reverse().map((row) => row.event)"
+
+
+class Watched:
+    """One tab in a browser profile of its own.
+
+    problems: errors and warnings of the console, exceptions, and requests to other hosts, so far
+    tolerated: what of these is no problem
+    """
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.problems: list[str] = []
+        self.tolerated: re.Pattern[str] | None = None
+        page.on("console", self._on_console)
+        page.on("pageerror", lambda error: self.problems.append(f"exception: {error}"))
+        page.on("request", self._on_request)
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self._note(f"{message.type}: {message.text}")
+
+    def _on_request(self, request: Request) -> None:
+        address = urlsplit(request.url)
+        if address.scheme not in ("data", "blob") and address.hostname != "127.0.0.1":
+            self._note(f"request to {request.url}")
+
+    def _note(self, problem: str) -> None:
+        if self.tolerated is None or not self.tolerated.search(problem):
+            self.problems.append(problem)
+
+    async def overflow(self) -> int:
+        """How many pixels of the page stick out to the right."""
+        root = "document.documentElement"
+        wide: int = await self.page.evaluate(f"{root}.scrollWidth - {root}.clientWidth")
+        return wide
+
+    async def photograph(self, name: str, width: int, height: int) -> None:
+        """Take a picture for the documentation, where that is asked for."""
+        if os.environ.get("SCREENSHOTS"):
+            await self.page.set_viewport_size({"width": width, "height": height})
+            await self.page.screenshot(path=PICTURES / name, animations="disabled")
+
+
+class ClientPage(Watched):
+    """The test client."""
+
+    def part(self, testid: str) -> Locator:
+        return self.page.get_by_test_id(testid)
+
+    async def open(self, server: Server, query: str = "") -> None:
+        await self.page.goto(f"{server.url}/{query}")
+
+    # -- what one does --------------------------------------------------------------------------------------------------
+
+    async def connect(self, transport: str = "auto", token: str = "") -> None:
+        """Press Connect, and wait until the server has greeted."""
+        await self.part("transport").select_option(transport)
+        await self.part("token").fill(token)
+        await self.part("connect").click()
+        await self.await_session()
+
+    async def await_session(self) -> None:
+        await expect(self.part("state")).to_have_text("connected")
+        await expect(self.part("sid")).not_to_have_text("–")
+
+    async def disconnect(self) -> None:
+        await self.part("connect").click()
+        await expect(self.part("state")).to_have_text("disconnected")
+
+    async def request_topic(self, kind: str, identifier: str = "") -> None:
+        """Fill in the form for a subscription, and press Subscribe."""
+        await self.part("kind").select_option(kind)
+        if kind != "all_bots":
+            await self.part("topic-id").fill(identifier)
+        await self.part("subscribe").click()
+
+    async def subscribe(self, kind: str, identifier: str = "") -> None:
+        """Subscribe, and wait until the page shows the confirmation."""
+        await self.request_topic(kind, identifier)
+        await expect(self.topic(kind, identifier)).to_have_attribute("data-state", "active")
+
+    async def unsubscribe(self, kind: str, identifier: str = "") -> None:
+        row = self.topic(kind, identifier)
+        await row.get_by_test_id("unsubscribe").click()
+        await expect(row).to_have_count(0)
+
+    # -- what one sees --------------------------------------------------------------------------------------------------
+
+    def topic(self, kind: str, identifier: str = "") -> Locator:
+        """The row of a subscription."""
+        key = f"{kind}:{identifier}" if identifier else kind
+        return self.page.locator(f'[data-testid=subscription][data-topic="{key}"]')
+
+    async def expect_topic(self, counts: str, kind: str, identifier: str = "") -> None:
+        await expect(self.topic(kind, identifier).locator(".count")).to_have_text(counts)
+
+    async def expect_tiles(self, **numbers: int) -> None:
+        """`event=3` waits until the tile of live events shows 3."""
+        for name, number in numbers.items():
+            await expect(self.part(f"{name}-count")).to_have_text(str(number))
+
+    async def expect_error(self, text: str) -> None:
+        await expect(self.part("error").filter(has_text=text)).to_be_visible()
+
+    async def expect_note(self, text: str) -> None:
+        await expect(self.part("note").filter(has_text=text).first).to_be_visible()
+
+    async def events(self) -> list[dict[str, Any]]:
+        """The events in the list (the newest 500), oldest first."""
+        listed: list[dict[str, Any]] = await self.page.evaluate(ROWS)
+        return listed
+
+    async def expect_events(self, count: int) -> list[dict[str, Any]]:
+        """Wait for so many events in the list; returns them, oldest first."""
+        await expect(self.part("event-row")).to_have_count(count)
+        return await self.events()
+
+
+class LiveClientsPage(Watched):
+    """The admin's table of clients."""
+
+    async def sign_in(self, server: Server) -> None:
+        """As the user that development has."""
+        await self.page.goto(f"{server.url}/admin/monitoring/liveclient/")
+        await self.page.get_by_label("Username").fill("admin")
+        await self.page.get_by_label("Password").fill("admin")
+        await self.page.get_by_role("button", name="Log in").click()
+        await expect(self.page.get_by_role("region", name="Live clients")).to_be_visible()
+
+    def row(self, sid: str) -> Locator:
+        return self.page.locator(f'tr[data-sid="{sid}"]')
+
+    @property
+    def rows(self) -> Locator:
+        return self.page.locator("tr[data-sid]")
+
+    async def search(self, text: str) -> None:
+        await self.page.get_by_role("textbox", name="Search").fill(text)
+        await self.page.get_by_role("button", name="Search").click()
+        await self.page.wait_for_url(re.compile(r"[?&]q="))
+
+
+class Tabs:
+    """Opens tabs and, at the end, asks each whether the browser complained."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._opened: list[Watched] = []
+
+    async def client(self, server: Server, query: str = "", **options: Any) -> ClientPage:
+        """A test client from this server. `options` are those of a browser context, such as `color_scheme`."""
+        tab = ClientPage(await self._page(options))
+        self._opened.append(tab)
+        await tab.open(server, query)
+        return tab
+
+    async def admin(self, server: Server, **options: Any) -> LiveClientsPage:
+        """The live clients, signed in."""
+        tab = LiveClientsPage(await self._page(options))
+        self._opened.append(tab)
+        await tab.sign_in(server)
+        return tab
+
+    async def _page(self, options: dict[str, Any]) -> Page:
+        context = await self._browser.new_context(**{"viewport": DESKTOP, **options})
+        return await context.new_page()
+
+    async def close(self) -> list[str]:
+        """Close all tabs. Returns all problems."""
+        for tab in self._opened:
+            await tab.page.context.close()
+        return [problem for tab in self._opened for problem in tab.problems]

@@ -1,0 +1,128 @@
+"""How the test client looks, and how it is used without a mouse."""
+
+from typing import Final, Literal
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.conftest import Deployment, Publish
+from tests.browser.pages import DESKTOP, PHONE, ClientPage, Tabs
+from tests.system.event_data import run_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+#: Fields, buttons, links, regions and images that have no name.
+UNNAMED: Final = """
+[...document.querySelectorAll("input, select, textarea, button, a[href], pre[tabindex], img")].filter((element) => {
+  if (element.matches("img")) return !element.hasAttribute("alt");
+  const labels = [...(element.labels ?? [])].map((label) => label.textContent).join("");
+  const own = element.matches("button, a") ? element.textContent : "";
+  return !(labels + own + (element.getAttribute("aria-label") ?? "")).trim();
+}).map((element) => element.outerHTML)
+"""
+
+DOUBLE_IDS: Final = """
+[...document.querySelectorAll("[id]")].map(({ id }) => id).filter((id, index, all) => all.indexOf(id) !== index)
+"""
+
+BROKEN_REFERENCES: Final = """
+[...document.querySelectorAll("[aria-labelledby], [for]")]
+  .map((element) => element.getAttribute("aria-labelledby") ?? element.htmlFor).filter((id) => !document.getElementById(id))
+"""
+
+#: Texts with less contrast to what is behind them than WCAG AA asks for (4.5), controls that are disabled left out.
+FAINT: Final = """
+(() => {
+  const channels = (color) => color.match(/[\\d.]+/g).map(Number);
+  const luminance = (color) => channels(color).slice(0, 3).map((value) => value / 255)
+    .map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, value, index) => sum + value * [0.2126, 0.7152, 0.0722][index], 0);
+  const behind = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const color = getComputedStyle(at).backgroundColor;
+      if (channels(color)[3] !== 0) return color;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const faint = new Set();
+  for (const element of document.body.querySelectorAll("*")) {
+    const says = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    if (!says || !element.checkVisibility() || element.closest(":disabled, script, template, noscript")) continue;
+    const [a, b] = [getComputedStyle(element).color, behind(element)].map(luminance).sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < 4.5) faint.add(`${element.tagName} ${element.className} ${element.textContent.slice(0, 30)}: ${ratio}`);
+  }
+  return [...faint];
+})()
+"""
+
+
+async def test_it_fits_and_is_legible(deployment: Deployment, tabs: Tabs) -> None:
+    """Both schemes, on a desktop and on a phone, with the demo's runs on the page."""
+    query = "?workflow=arb_btc_001&bot=bot_001&strategy=arbitrage_v1&all_bots=1&autoconnect=1"
+    schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+    pages = {scheme: await tabs.client(deployment.a, query, color_scheme=scheme) for scheme in schemes}
+    for page in pages.values():
+        await expect(page.page.locator("[data-testid=subscription][data-state=active]")).to_have_count(4)
+        await expect(page.part("actual-transport")).to_have_text("websocket")
+    demo = deployment.stack.manage("demo", "--seed", "7", "--rate", "60", "--runs", "6")
+    for scheme, page in pages.items():
+        await expect(page.part("event-row").filter(has_text="execution_completed")).to_have_count(6)
+        await page.photograph(f"test-client-{scheme}.png", 1280, 1080)
+    assert demo.wait() == 0
+    for page in pages.values():
+        await page.expect_tiles(missed=0, duplicate=0, error=0)
+        await show_everything(page)
+        for size in (DESKTOP, PHONE):
+            await page.page.set_viewport_size(size)
+            assert await page.overflow() == 0
+            assert await page.page.evaluate(FAINT) == []
+        for rule in (UNNAMED, DOUBLE_IDS, BROKEN_REFERENCES):
+            assert await page.page.evaluate(rule) == []
+
+
+async def show_everything(page: ClientPage) -> None:
+    """Open what is closed at first: the details of an event, statistics, an error."""
+    await page.part("event-row").first.get_by_role("button").click()
+    await page.part("request-stats").click()
+    await page.request_topic("workflow", "x" * 2_000)
+    await page.expect_error("invalid_field")
+    await expect(page.part("stats")).to_be_visible()
+    await expect(page.part("event-json")).to_be_visible()
+
+
+async def test_what_changes_is_announced(deployment: Deployment, tabs: Tabs) -> None:
+    page = await tabs.client(deployment.a)
+    assert await page.page.locator("html").get_attribute("lang") == "en"
+    await expect(page.part("state")).to_have_role("status")
+    await expect(page.page.locator("#share-note")).to_have_role("status")
+    await page.request_topic("workflow", "")
+    await expect(page.page.get_by_role("alert")).to_contain_text("Give the id of the workflow.")
+
+
+async def test_without_a_mouse(deployment: Deployment, tabs: Tabs, publish: Publish) -> None:
+    page = await tabs.client(deployment.a)
+    keyboard = page.page.keyboard
+
+    async def tab_to(testid: str) -> None:
+        focused = "document.activeElement.dataset.testid"
+        for _ in range(40):
+            await keyboard.press("Tab")
+            if await page.page.evaluate(focused) == testid:
+                return
+        pytest.fail(f"Tab does not reach {testid}")
+
+    await keyboard.press("Tab")
+    await expect(page.page.get_by_role("link", name="Skip to the events")).to_be_focused()
+    await tab_to("connect")
+    await keyboard.press("Enter")
+    await page.await_session()
+    await tab_to("topic-id")
+    await keyboard.type("keyboard_wf")
+    await keyboard.press("Enter")
+    await expect(page.topic("workflow", "keyboard_wf")).to_have_attribute("data-state", "active")
+    await publish(run_of(1, "keyboard_wf"))
+    await page.expect_events(1)
+    await tab_to("unsubscribe")
+    await keyboard.press("Enter")
+    await expect(page.topic("workflow", "keyboard_wf")).to_have_count(0)
