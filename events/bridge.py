@@ -77,6 +77,8 @@ def ask(question: Callable[[Adapters, ServerProcess | None], Awaitable[T]], time
     Raises what the coroutine raises, and `Unavailable` when there was no answer in time. Must not be called on the loop.
     """
     process = server.process
+    if process is not None and process.loop is _running_loop():
+        raise RuntimeError("ask() would wait for the event loop that it is called on; await the coroutine instead.")
 
     async def answer(adapters: Adapters) -> T:
         return await asyncio.wait_for(question(adapters, process), timeout_s)
@@ -92,3 +94,10 @@ def ask(question: Callable[[Adapters, ServerProcess | None], Awaitable[T]], time
     except TimeoutError:
         future.cancel()
         raise Unavailable(f"The server's event loop did not answer within {timeout_s:g} s.") from None
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

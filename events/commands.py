@@ -78,7 +78,7 @@ class CommandHandler:
         except CommandError as error:
             payload = error.payload()
         except Unavailable:
-            message = "The event history is unavailable. Subscribe again in a few seconds."
+            message = "The store behind the server cannot be reached. Try again in a few seconds."
             payload = CommandError(errors.HISTORY_UNAVAILABLE, message).payload()
         except Exception:
             log.exception("command_failed", sid=session.sid, command=name[:64])

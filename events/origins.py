@@ -20,7 +20,11 @@ def origin_allowed(headers: Headers, allowed: Sequence[str]) -> bool:
     origin = header(headers, b"origin")
     if not origin or "*" in allowed or origin in allowed:
         return True
-    return urlsplit(origin).netloc == header(headers, b"host")
+    try:
+        place = urlsplit(origin).netloc
+    except ValueError:
+        return False
+    return bool(place) and place == header(headers, b"host")
 
 
 def cors_headers(headers: Headers, allowed: Sequence[str]) -> list[tuple[bytes, bytes]]:

@@ -8,7 +8,6 @@ from typing import Any, Final, Protocol
 from events.connection import EngineConnection
 from events.protocol.socketio import Ack, Connecting, Disconnected, Event, Send, SocketIOServer
 
-
 #: A client has so long to join its first namespace.
 CONNECT_TIMEOUT_S: Final = 45.0
 

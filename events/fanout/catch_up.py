@@ -92,6 +92,8 @@ class CatchUp:
             # Without an entry up to where the hub is, nothing is left to be read: what is missing is told on going live.
             if session.cursor >= here or not page.entries or page.entries[0].number > here:
                 self._go_live(session)
+            # A history in memory answers at once; a client that wants little of a long journal must not hold up the others.
+            await asyncio.sleep(0)
 
     def _send(self, session: Session, delivery: Delivery) -> None:
         session.pipe.write(delivery.message(session.dialect))

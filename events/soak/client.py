@@ -79,8 +79,11 @@ class Subscription:
 
     epoch, offset: where it resumes; moved by what comes of the topic while it is confirmed
     confirmed:     `subscribed` has come on this connection
-    settled:       the replay is over, as the live event that follows it has come. Until then, a live event that is not the
-                   next one came for another topic of the client, and the replay will bring it again.
+    settled:       a live event has come that is the next one. Until then, a live event came for another topic of the client,
+                   and the replay will bring it again.
+
+    An event of two topics of the client may come twice while one of them is replayed: by the replay, and live for the other
+    topic. A client drops what it has by `event_id`. This one does so only where the repetition is explained: all others count.
     """
 
     def __init__(self, topic: str, stream: Stream) -> None:
@@ -95,6 +98,9 @@ class Subscription:
         # The topic's offset when it was subscribed to, and that of the last event that the ledger has.
         self._answered = 0
         self._taken = 0
+        # On this connection: the first offset that came live, and what came by replay.
+        self._live_from: int | None = None
+        self._replayed: set[int] = set()
 
     def command(self, ack_id: int) -> bytes:
         """The Socket.IO packet that subscribes, or resumes."""
@@ -110,7 +116,8 @@ class Subscription:
 
     def answered(self, data: dict[str, Any]) -> None:
         """`subscribed` has come: what comes of this topic from now on counts."""
-        self.confirmed, self.settled = True, False
+        self.confirmed, self.settled, self._live_from = True, False, None
+        self._replayed.clear()
         self.stream.subscribed()
         self._answered = data["offset"]
         if self.epoch is None:
@@ -120,22 +127,26 @@ class Subscription:
             self.offset = 0
         self.epoch = data["epoch"]
 
-    def replayed(self, event: dict[str, Any], number: int) -> None:
-        """An event came as part of this topic's replay."""
-        if not self.stream.has(number) or not self._overlaps(event):
+    def replayed(self, event: dict[str, Any], number: int, *, shared: bool) -> None:
+        """An event came as part of this topic's replay. `shared` says that it is of another topic of the client, too."""
+        came_live = self._live_from is not None and event["offsets"][self.kind] >= self._live_from
+        if not (shared and came_live and self.stream.has(number)):
             self._take(event, number)
+        if shared:
+            self._replayed.add(number)
 
-    def live(self, event: dict[str, Any], number: int) -> bool:
-        """A live event of this topic came; whether it came for this topic."""
+    def live(self, event: dict[str, Any], number: int, *, shared: bool) -> None:
+        """A live event of this topic came; perhaps for another topic."""
+        offset: int = event["offsets"][self.kind]
         if not self.settled:
-            before = event["offsets"][self.kind] - 1
-            if before not in (self.offset, self._answered):
-                return False
-            self.settled = True
+            if shared and offset - 1 not in (self.offset, self._answered):
+                return
+            self.settled, self._live_from = True, offset
+        if shared and number in self._replayed:
+            return
         if self.stream.excused:
             self.stream.live(number)
         self._take(event, number)
-        return True
 
     def missed(self, data: dict[str, Any]) -> None:
         """The client is told what it misses, by offsets; the ledger wants places relative to the next event."""
@@ -153,10 +164,6 @@ class Subscription:
         offset: int = event["offsets"][self.kind]
         self._taken = max(self._taken, offset)
         self.offset = max(self.offset, offset)
-
-    def _overlaps(self, event: dict[str, Any]) -> bool:
-        """Whether the replay repeats what another topic of the client brought live in the meantime."""
-        return self.settled and self._answered < event["offsets"][self.kind]
 
 
 class SoakClient:
@@ -301,7 +308,7 @@ class SoakClient:
             if FIELD not in event or subscription is None or not subscription.matches(event):
                 self.tally.stray += 1
                 continue
-            subscription.replayed(event, event[FIELD]["n"])
+            subscription.replayed(event, event[FIELD]["n"], shared=self._shared(event))
             if self._connections > 1:
                 self.tally.resumed += 1
                 self._time(event, late=True)
@@ -312,12 +319,13 @@ class SoakClient:
             self.tally.stray += 1
             return
         number: int = counts["n"]
-        known = False
-        for subscription in self.subscriptions:
-            if subscription.confirmed and subscription.matches(event):
-                known = subscription.live(event, number) or known
+        matching = [
+            subscription for subscription in self.subscriptions if subscription.confirmed and subscription.matches(event)
+        ]
+        for subscription in matching:
+            subscription.live(event, number, shared=len(matching) > 1)
         self.tally.live += 1
-        self.tally.stray += not known
+        self.tally.stray += not matching
         self._time(event, late=False)
 
     def _time(self, event: dict[str, Any], *, late: bool) -> None:
@@ -327,6 +335,10 @@ class SoakClient:
         if self._last and now - self._last > self.tally.silence_s:
             self.tally.silence_s = now - self._last
         self._last = now
+
+    def _shared(self, event: dict[str, Any]) -> bool:
+        """Whether several topics of the client have this event."""
+        return sum(subscription.matches(event) for subscription in self.subscriptions) > 1
 
     def _missed(self, data: dict[str, Any]) -> None:
         if data["type"] != BUS:

@@ -1,7 +1,6 @@
 """A soak from start to end."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -84,10 +83,19 @@ class Conductor:
         finally:
             faults.cancel()
             await asyncio.gather(faults, return_exceptions=True)
-        with contextlib.suppress(SoakFailed):
-            # What has not come when the time is over counts as lost.
-            await self._until(lambda: all(client.complete for client in self._clients), plan.catch_up_s, "clients to catch up")
+        await self._catch_up()
         return self._report(seconds, cpu_s)
+
+    async def _catch_up(self) -> None:
+        """Wait until every client has the last event of each of its topics, or nothing comes any more."""
+        came, since = -1, time.monotonic()
+        while waiting := [client for client in self._clients if not client.complete]:
+            now_came = sum(client.tally.live + client.tally.resumed for client in waiting)
+            if now_came != came:
+                came, since = now_came, time.monotonic()
+            elif time.monotonic() - since > self._plan.catch_up_s:
+                return
+            await asyncio.sleep(POLL_S)
 
     def _report(self, seconds: float, cpu_s: float) -> Report:
         return Report(

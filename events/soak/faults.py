@@ -1,6 +1,7 @@
 """What is done to the system while it works. Each fault ends with everything started again; the streams tell how it went."""
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -54,6 +55,7 @@ class Faults:
             "cut-redis": self._cut_redis,
             "restart-redis": self._restart_redis,
             "crash-redis": self._crash_redis,
+            "lose-second": self._lose_second,
             "flush-redis": self._flush_redis,
             "drop-clients": self._drop_clients,
             "stall-clients": self._stall_clients,
@@ -124,6 +126,18 @@ class Faults:
 
     async def _crash_redis(self) -> str:
         return await self._end_redis(signal.SIGKILL)
+
+    async def _lose_second(self) -> str:
+        """What `appendfsync everysec` allows a machine to forget: Redis had written it, the disk had not."""
+        kept = self._system.aof_sizes()
+        await asyncio.sleep(1.0)
+        await self._system.redis.end(signal.SIGKILL)
+        lost = sum(self._system.aof_sizes().values()) - sum(kept.values())
+        for file, size in kept.items():
+            os.truncate(file, size)
+        self._system.redis.start()
+        await self._system.redis_ready()
+        return f"{lost:,} bytes"
 
     async def _flush_redis(self) -> str:
         keys = await self._system.ask("DBSIZE")

@@ -10,14 +10,15 @@ FAULTS: Final = {
     "kill-server": "SIGKILL of a server process, which is started again on its port a second later",
     "cut-redis": "CLIENT KILL of every connection to Redis",
     "restart-redis": "SIGTERM of Redis, which is started again at once",
-    "crash-redis": "SIGKILL of Redis, which is started again at once; it may forget what AOF had not written yet",
+    "crash-redis": "SIGKILL of Redis, which is started again at once",
+    "lose-second": "SIGKILL of Redis and the loss of the last second of its AOF, as after a crash of its machine",
     "flush-redis": "FLUSHALL: bus, history and leases are gone at once",
     "drop-clients": "a fifth of the clients lose their connection; some stay away for a while",
     "stall-clients": "a tenth of the clients do not read for some seconds",
 }
 
 #: Those of which the promise is that nothing is lost; after the others, clients are told what they miss.
-DEFAULT_FAULTS: Final = tuple(name for name in FAULTS if name not in ("crash-redis", "flush-redis"))
+DEFAULT_FAULTS: Final = tuple(name for name in FAULTS if name not in ("crash-redis", "lose-second", "flush-redis"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class SoakPlan:
     workflows:     events are spread over so many; there are a fifth as many bots and a tenth as many strategies
     faults:        names of `FAULTS`; empty for none
     fault_every_s: one fault begins so often, from the first interval on
-    catch_up_s:    how long clients may take after the last event to have all
+    catch_up_s:    when the publisher has ended, clients may go without any event for so long before they have all
+    client_buffer: unsent bytes above which the servers take a client for slow; 0 for their default
     seed:          the same number gives the same traffic, subscriptions and faults
     """
 
@@ -45,6 +47,7 @@ class SoakPlan:
     faults: tuple[str, ...] = DEFAULT_FAULTS
     fault_every_s: float = 10.0
     catch_up_s: float = 30.0
+    client_buffer: int = 0
     seed: int = 0
 
 

@@ -28,9 +28,6 @@ STOP_S: Final = 5.0
 
 POLL_S: Final = 0.05
 
-#: Unsent bytes above which a client counts as slow: less than by default, so that stalled clients are slow ones.
-CLIENT_BUFFER_BYTES: Final = 262_144
-
 
 class Child:
     """One process. Its output goes to a file; it has a process group of its own, so that Ctrl-C reaches the soak alone."""
@@ -41,6 +38,7 @@ class Child:
         self._argv = argv
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
+        self._ending = False
 
     @property
     def pid(self) -> int:
@@ -48,6 +46,7 @@ class Child:
         return self._process.pid if self._process is not None else 0
 
     def start(self) -> None:
+        self._ending = False
         output: IO[bytes]
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own programs
@@ -61,7 +60,7 @@ class Child:
 
     def check(self) -> None:
         """Raises `SoakFailed` when it has ended by itself."""
-        code = self._process.poll() if self._process is not None else None
+        code = self._process.poll() if self._process is not None and not self._ending else None
         if code is not None:
             raise SoakFailed(f"{self.name} ended by itself with code {code}. The end of its output:\n{self._tail()}")
 
@@ -74,6 +73,7 @@ class Child:
         process = self._process
         if process is None:
             return
+        self._ending = True
         # A frozen process would not see the request to end.
         process.send_signal(number)
         process.send_signal(signal.SIGCONT)
@@ -96,7 +96,7 @@ class System:
         self.redis_port, *self.ports = _free_ports(1 + plan.servers)
         self.redis_url = f"redis://127.0.0.1:{self.redis_port}/0"
         self.config = EventsConfig(redis_url=self.redis_url)
-        environment = _environment(self.redis_url, folder)
+        environment = _environment(plan, self.redis_url, folder)
         command = (sys.executable, str(manage))
         self._folder = folder
         self.redis = Child("redis", _redis_command(self.redis_port, folder), folder)
@@ -161,6 +161,10 @@ class System:
         pid = owner.decode().rsplit(":", 2)[1]
         return next((relay for relay in self.relays if str(relay.pid) == pid), None)
 
+    def aof_sizes(self) -> dict[Path, int]:
+        """The files that Redis appends to, and how long they are."""
+        return {file: file.stat().st_size for file in (self._folder / "appendonlydir").glob("*.incr.aof")}
+
     async def ask(self, *command: Any) -> Any:
         """The answer of Redis to one command, on a connection of its own; None when it does not answer."""
         redis = Redis(port=self.redis_port, retry=Retry(NoBackoff(), 0), protocol=2, socket_timeout=2)
@@ -186,8 +190,8 @@ class System:
             await asyncio.sleep(POLL_S)
 
 
-def _environment(redis_url: str, folder: Path) -> dict[str, str]:
-    """The soak decides what its processes run with: nothing of the shell's or the project's settings."""
+def _environment(plan: SoakPlan, redis_url: str, folder: Path) -> dict[str, str]:
+    """The defaults of all settings, whatever the shell and the project's `.env` say; an empty value is one that is not set."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PYTHONPATH", "VIRTUAL_ENV") if name in os.environ}
     return {
         **kept,
@@ -195,7 +199,7 @@ def _environment(redis_url: str, folder: Path) -> dict[str, str]:
         "ENV": "development",
         "REDIS_URL": redis_url,
         "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
-        "WS_CLIENT_BUFFER_BYTES": str(CLIENT_BUFFER_BYTES),
+        "WS_CLIENT_BUFFER_BYTES": str(plan.client_buffer or ""),
         "LOG_FORMAT": "json",
     }
 

@@ -295,7 +295,8 @@ class PollingTransport:
             await self._waiting.wait()
             self._waiting.clear()
             packets, self._outgoing = self._outgoing, []
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            # The answer may take as long as the replay of a subscription takes to be read.
+            async with asyncio.timeout(self._patience_s):
                 await self._writing.request("POST", self._target, _SEPARATOR.join(packets))
 
     def _queue(self, packet: bytes) -> None:

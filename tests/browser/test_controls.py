@@ -69,8 +69,14 @@ async def test_a_token_given_at_connecting(guarded: Server, tabs: Tabs) -> None:
     assert not any("authenticate" in frame for frame in sent)
 
 
-async def test_a_wrong_token_and_then_the_right_one(guarded: Server, tabs: Tabs) -> None:
+async def test_no_token_a_wrong_one_and_the_right_one(guarded: Server, tabs: Tabs) -> None:
     page = await tabs.client(guarded)
+    await page.connect()
+    await expect(page.part("auth")).to_have_text("required: give a token")
+    await page.part("request-stats").click()
+    await page.expect_error("Authentication required (authentication_required)")
+    await page.disconnect()
+
     await page.connect(token="wrong")
     await page.expect_error("Invalid token")
     await expect(page.part("auth")).to_have_text("required, refused")
@@ -82,15 +88,7 @@ async def test_a_wrong_token_and_then_the_right_one(guarded: Server, tabs: Tabs)
     await expect(page.part("auth")).to_have_text("required, done")
     await expect(page.topic("workflow", "w")).to_have_attribute("data-state", "active")
     assert guarded.publish(run_of(1, "w")[0], token="right")[0] == 202
-    await page.expect_tiles(event=1, error=1)
-
-
-async def test_without_a_token(guarded: Server, tabs: Tabs) -> None:
-    page = await tabs.client(guarded)
-    await page.connect()
-    await expect(page.part("auth")).to_have_text("required: give a token")
-    await page.part("request-stats").click()
-    await page.expect_error("Authentication required (authentication_required)")
+    await page.expect_tiles(event=1, error=2)
 
 
 async def test_the_link_to_a_view_has_no_token(guarded: Server, tabs: Tabs) -> None:

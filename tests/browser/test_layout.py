@@ -68,10 +68,11 @@ async def test_it_fits_and_is_legible(deployment: Deployment, tabs: Tabs) -> Non
     demo = deployment.stack.manage("demo", "--seed", "7", "--rate", "60", "--runs", "6")
     for scheme, page in pages.items():
         await expect(page.part("event-row").filter(has_text="execution_completed")).to_have_count(6)
+        live, _, _ = (await page.topic("all_bots").locator(".count").inner_text()).partition(" ")
+        await page.expect_tiles(event=int(live), missed=0, duplicate=0, error=0)
         await page.photograph(f"test-client-{scheme}.png", 1280, 1080)
     assert demo.wait() == 0
     for page in pages.values():
-        await page.expect_tiles(missed=0, duplicate=0, error=0)
         await show_everything(page)
         for size in (DESKTOP, PHONE):
             await page.page.set_viewport_size(size)

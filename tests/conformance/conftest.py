@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from tests.system.stack import DEADLINE_S, Server, Stack, await_condition
 
@@ -53,6 +54,21 @@ class Peer:
 
     async def poll(self, sid: str) -> tuple[int, str]:
         return await self.request("GET", f"EIO=4&transport=polling&sid={sid}")
+
+    async def start_poll(self, sid: str) -> "asyncio.Task[tuple[int, str]]":
+        """A poll whose request the session has when this returns. Cancelling the task ends the connection."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.server.port)
+        head = f"GET {self.path}?EIO=4&transport=%s&sid={sid} HTTP/1.1\r\nHost: localhost\r\nConnection: %s\r\n\r\n"
+        # A new connection is slower than an old one. The refusal of the first request shows that it is an old one now.
+        writer.write((head % ("none", "keep-alive")).encode())
+        await reader.readuntil(b"}")
+        writer.write((head % ("polling", "close")).encode())
+        await writer.drain()
+        # The session has taken the poll in when a push that was sent after it is answered.
+        await self.push(sid, "3")
+        answer = asyncio.create_task(_read_answer(reader, writer))
+        await asyncio.sleep(0)
+        return answer
 
     async def push(self, sid: str, body: str | bytes) -> tuple[int, str]:
         return await self.request("POST", f"EIO=4&transport=polling&sid={sid}", body)
@@ -119,13 +135,29 @@ class Frames:
     async def closed(self) -> int:
         """The close code, once the server has ended the connection. Pings are not answered."""
         async with asyncio.timeout(DEADLINE_S):
-            async for _ in self._socket:
-                pass
+            try:
+                async for _ in self._socket:
+                    pass
+            except ConnectionClosed:
+                pass  # Without a close frame.
             await self._socket.wait_closed()
         return self._socket.close_code or 0
 
     async def leave(self) -> None:
         await self._socket.close()
+
+
+async def _read_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[int, str]:
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        return int(head.split()[1]), body.decode()
+    finally:
+        writer.close()
+        try:
+            await writer.wait_closed()
+        except ConnectionError:
+            pass
 
 
 async def _peer(server: Server, path: str) -> AsyncIterator[Peer]:

@@ -147,9 +147,7 @@ async def test_two_polls_at_once_close_the_session(either: Peer) -> None:
 
 async def test_a_poll_that_is_given_up_closes_the_session(either: Peer) -> None:
     sid = await either.open_polling()
-    poll = asyncio.create_task(either.poll(sid))
-    # The session has seen the poll when a push that was sent after it is answered.
-    await either.push(sid, "3")
+    poll = await either.start_poll(sid)
     poll.cancel()
     with pytest.raises(asyncio.CancelledError):
         await poll
@@ -214,9 +212,7 @@ async def test_traffic_is_no_pong(engine: Peer) -> None:
 
 async def test_closing_while_a_poll_is_open(either: Peer) -> None:
     sid = await either.open_polling()
-    poll = asyncio.create_task(either.poll(sid))
-    # The session has seen the poll when a push that was sent after it is answered.
-    await either.push(sid, "3")
+    poll = await either.start_poll(sid)
     assert await either.push(sid, "1") == (200, "ok")
     assert await poll == (200, "6")
     assert (await either.poll(sid))[0] == 400
@@ -243,7 +239,7 @@ async def test_upgrade(engine: Peer) -> None:
 
 async def test_upgrade_while_a_poll_is_open(engine: Peer) -> None:
     sid = await engine.open_polling()
-    poll = asyncio.create_task(engine.poll(sid))
+    poll = await engine.start_poll(sid)
     frames = await engine.upgrade(sid)
     await frames.send("2probe")
     assert await frames.next() == "3probe"

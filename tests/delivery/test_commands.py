@@ -314,7 +314,7 @@ def success_of(command: str) -> str:
     return SUCCESS.get(command, "unsubscribed" if command.startswith("unsubscribe") else "subscribed")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(commands, min_size=1, max_size=12))
 def test_every_command_is_answered_once_and_concerns_nobody_else(sent: list[tuple[str, Any]]) -> None:
     asyncio.run(send_all(sent))

@@ -31,10 +31,16 @@ def headers(origin: str = "", host: str = "ws.example.com", **more: str) -> list
         ("https://evil.example/ws.example.com", (), False),
         ("null", (), False),
         ("null", (DASH,), False),
+        ("http://[::1", (DASH,), False),
     ],
 )
 def test_who_may_connect(origin: str, allowed: tuple[str, ...], expected: bool) -> None:
     assert origin_allowed(headers(origin), allowed) is expected
+
+
+def test_a_page_without_a_host_to_compare_with_is_refused() -> None:
+    assert not origin_allowed([(b"origin", b"null")], ())
+    assert not origin_allowed([(b"origin", b"file://")], ())
 
 
 def test_any_port_of_the_own_host_must_be_the_own_one() -> None:

@@ -16,9 +16,9 @@ from events import bridge, publish, stats
 from events.conf import EventsConfig
 from events.domain.event import InvalidEvent
 from events.domain.topics import ALL
+from events.fanout.counters import Counters
 from events.fanout.session import ClientInfo, Session
 from events.fanout.wire import Dialect
-from events.fanout.counters import Counters
 from events.ports import Emergency, ProcessReport, Unavailable
 from events.wiring import Adapters, ServerProcess, build_adapters, server
 from tests.contracts.support import event, write

@@ -1,6 +1,7 @@
 """Instruments for the fan-out: a client whose reading a test controls, a history that fails on demand, an unruly group."""
 
 import asyncio
+import random
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -112,7 +113,7 @@ class TestHistory:
     """A real memory history whose answers a test can hold back, refuse, or lose after the work was done.
 
     gate:        answers wait until it is set
-    slow:        every answer takes some turns of the event loop
+    slow:        every answer takes some turns of the event loop, now more and now fewer
     down:        nothing is done, and the caller is told `Unavailable`
     lose_answer: how many appends are carried out while the caller is told `Unavailable`
     late:        how many appends are carried out only when the next one comes, the caller having been told `Unavailable`
@@ -133,6 +134,7 @@ class TestHistory:
         self.asked: list[str] = []
         self._holds: dict[str, int] = {}
         self._kept_back: dict[str, asyncio.Event] = {}
+        self._chance = random.Random(1)
         self._limits = limits
 
     def lose_everything(self) -> None:
@@ -203,7 +205,7 @@ class TestHistory:
             raise Unavailable("the history is down")
         answer = await ask()
         if self.slow:
-            await turns(3)
+            await turns(self._chance.randrange(1, 12))
         self._holds[name] = self._holds.get(name, 0) - 1
         if self._holds[name] == 0:
             self.gate.clear()

@@ -10,7 +10,8 @@ from django.core.management.base import BaseCommand, CommandError
 from events.bridge import ask
 from events.checks import configuration_errors, describe
 from events.conf import EventsConfig
-from events.ports import Unavailable
+from events.fanout.relay import LostLease
+from events.ports import FencedOut, Unavailable
 from events.wiring import Adapters, RelayProcess, ServerProcess
 
 
@@ -65,6 +66,8 @@ class Command(BaseCommand):
     async def _burst(self, process: RelayProcess) -> None:
         try:
             await process.relay.run_burst()
+        except* (LostLease, FencedOut):
+            raise CommandError("Another relay took over; it relays what is left.") from None
         finally:
             await process.stop()
         counted = process.relay.counters

@@ -61,6 +61,13 @@ class Command(BaseCommand):
             metavar="SECONDS",
             help=f"seconds between two faults (default {plan.fault_every_s:g})",
         )
+        parser.add_argument(
+            "--client-buffer",
+            type=_positive(int),
+            default=0,
+            metavar="BYTES",
+            help="unsent bytes above which a client counts as slow (default: the servers' own)",
+        )
         parser.add_argument("--seed", type=int, default=0, help="the same number gives the same traffic and faults (default 0)")
         parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was found to a file")
         parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep data and output of all processes here")
@@ -94,7 +101,7 @@ class Command(BaseCommand):
 
 
 def _plan(options: dict[str, Any]) -> SoakPlan:
-    names = ("rate", "seconds", "clients", "servers", "relays", "workflows", "faults", "seed")
+    names = ("rate", "seconds", "clients", "servers", "relays", "workflows", "faults", "client_buffer", "seed")
     return SoakPlan(**{name: options[name] for name in names}, fault_every_s=options["fault_every"])
 
 
