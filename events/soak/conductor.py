@@ -2,12 +2,13 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Final
 
-from events.soak.client import TRANSPORTS, SoakClient
+from events.soak.client import SoakClient
 from events.soak.faults import Faults
 from events.soak.ledger import Published
 from events.soak.plan import SoakFailed, SoakPlan
@@ -44,7 +45,9 @@ class Conductor:
         self._traffic = Traffic(self._catalogue, self._published, self._fork())
         config = self._system.config
         self._publisher = Publisher(self._system.redis_url, config.bus_name, config.bus_events, self._traffic)
-        self._clients = [self._client(number) for number in range(plan.clients)]
+        self._on_time: list[SoakClient] = []
+        self._late: list[SoakClient] = []
+        self._create_clients()
         self._faults = Faults(plan, self._system, self._clients, self._fork())
 
     async def run(self) -> Report:
@@ -137,28 +140,26 @@ class Conductor:
                 raise SoakFailed(f"Waited {seconds:g} s for {what}. --keep FOLDER keeps the output of all processes.")
             await asyncio.sleep(POLL_S)
 
-    @property
-    def _on_time(self) -> list[SoakClient]:
-        return [client for place, client in enumerate(self._clients) if not _is_late(place)]
+    def _create_clients(self) -> None:
+        """Each transport has the same mix of subscriptions, and of clients that are there from the start and late ones."""
+        counts: Counter[str] = Counter()
+        for number in range(self._plan.clients):
+            share = self._plan.polling
+            kind = "polling" if int((number + 1) * share) > int(number * share) else "websocket"
+            place = counts[kind]
+            counts[kind] += 1
+            late = place % LATE == LATE - 1
+            client = SoakClient(f"client-{number}", kind, self._system.ports, self._fork())
+            client.subscribe(subscriptions(self._catalogue, place), self._published, from_start=not late)
+            (self._late if late else self._on_time).append(client)
 
     @property
-    def _late(self) -> list[SoakClient]:
-        return [client for place, client in enumerate(self._clients) if _is_late(place)]
-
-    def _client(self, number: int) -> SoakClient:
-        """Transports take turns."""
-        kinds = tuple(TRANSPORTS)
-        client = SoakClient(f"client-{number}", kinds[number % len(kinds)], self._system.ports, self._fork())
-        client.subscribe(subscriptions(self._catalogue, number), self._published, from_start=not _is_late(number))
-        return client
+    def _clients(self) -> list[SoakClient]:
+        return self._on_time + self._late
 
     def _fork(self) -> Random:
         """Randomness of its own for each part, so that the timing of one does not change what the others do."""
         return Random(self._random.getrandbits(64))  # noqa: S311
-
-
-def _is_late(place: int) -> bool:
-    return place % LATE == LATE - 1
 
 
 def _first(group: "BaseExceptionGroup[SoakFailed]") -> SoakFailed:

@@ -28,6 +28,7 @@ class SoakPlan:
     rate:          events per second
     seconds:       how long events are published
     clients:       spread over the servers and over both transports
+    polling:       the share of clients that use long-polling, from 0 to 1
     servers:       server processes
     relays:        `runbus` processes; one leads, the others stand by
     workflows:     events are spread over so many; there are a fifth as many bots and a tenth as many strategies
@@ -41,6 +42,7 @@ class SoakPlan:
     rate: float = 100.0
     seconds: float = 60.0
     clients: int = 50
+    polling: float = 0.5
     servers: int = 2
     relays: int = 2
     workflows: int = 50

@@ -133,10 +133,8 @@ class Report:
             "late p99",
             "max",
         )
-        rows = [
-            self._client_row(transport, [client for client in self.clients if client.kind == transport])
-            for transport in TRANSPORTS
-        ]
+        by_transport = {name: [client for client in self.clients if client.kind == name] for name in TRANSPORTS}
+        rows = [self._client_row(name, clients) for name, clients in by_transport.items() if clients]
         return _table(head, [*rows, self._client_row("total", self.clients)], left=1)
 
     def _client_row(self, name: str, clients: Sequence[SoakClient]) -> tuple[str, ...]:

@@ -39,13 +39,19 @@ class Command(BaseCommand):
             "--seconds", type=_positive(float), default=plan.seconds, help=f"how long to publish (default {plan.seconds:g})"
         )
         for name, text in (
-            ("clients", "clients, half of them on each transport"),
+            ("clients", "clients"),
             ("servers", "server processes"),
             ("relays", "relay processes, one of which leads"),
             ("workflows", "workflows that the events are spread over"),
         ):
             default = getattr(plan, name)
             parser.add_argument(f"--{name}", type=_positive(int), default=default, help=f"{text} (default {default})")
+        parser.add_argument(
+            "--polling",
+            type=_share,
+            default=plan.polling,
+            help=f"share of the clients on long-polling (default {plan.polling:g})",
+        )
         faults = parser.add_mutually_exclusive_group()
         faults.add_argument(
             "--faults",
@@ -101,7 +107,7 @@ class Command(BaseCommand):
 
 
 def _plan(options: dict[str, Any]) -> SoakPlan:
-    names = ("rate", "seconds", "clients", "servers", "relays", "workflows", "faults", "client_buffer", "seed")
+    names = ("rate", "seconds", "clients", "polling", "servers", "relays", "workflows", "faults", "client_buffer", "seed")
     return SoakPlan(**{name: options[name] for name in names}, fault_every_s=options["fault_every"])
 
 
@@ -122,6 +128,16 @@ def _faults(text: str) -> tuple[str, ...]:
     if unknown or not names:
         raise ArgumentTypeError(f"{', '.join(unknown) or 'nothing'} is not among {', '.join(FAULTS)}")
     return names
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 <= value <= 1:
+        raise ArgumentTypeError(f"{text} is not from 0 to 1")
+    return value
 
 
 def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
