@@ -14,6 +14,7 @@ import structlog
 from channels.consumer import AsyncConsumer
 from channels.layers import BaseChannelLayer, get_channel_layer
 
+from events.cancellation import heed_cancellation
 from events.domain.entry import Entry, Position
 from events.ports import Batch, BusGap, GroupReceiver, Unavailable
 
@@ -56,7 +57,8 @@ class ChannelGroupSender:
 
     async def _send(self, message: dict[str, Any]) -> None:
         try:
-            await _layer().group_send(self._group, message)
+            with heed_cancellation():
+                await _layer().group_send(self._group, message)
         except (OSError, TimeoutError) as error:
             raise Unavailable(f"The channel layer did not take a message: {error}") from error
         except Exception as error:

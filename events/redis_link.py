@@ -12,6 +12,7 @@ from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from events.cancellation import heed_cancellation
 from events.ports import Unavailable
 
 #: A Redis that has not answered after so long counts as gone. Blocking reads get their own waiting time on top.
@@ -178,7 +179,8 @@ class RedisLink:
     async def serving(self) -> AsyncIterator[None]:
         """Turns errors of Redis and of the network into `Unavailable`."""
         try:
-            yield
+            with heed_cancellation():
+                yield
         except (errors.RedisError, OSError) as error:
             if _is_read_only(error):
                 # After a failover the name leads elsewhere, but open connections stay with the old master.

@@ -142,8 +142,11 @@ class Subscriber:
         """Answer a client that told its place. Returns the answer, and the offset after which the buffer is still to be
         replayed (None: all of it)."""
         topic = self._hub.opened(name)
-        epoch = self._hub.position.epoch
         offset = options.offset
+        if offset is not None and (options.epoch != self._hub.position.epoch or offset > topic.offset):
+            # Another server process may have been a moment ahead of this one.
+            await self._hub.refresh()
+        epoch = self._hub.position.epoch
         if offset is None or options.epoch != epoch or offset > topic.offset:
             answer = subscription(name) | {"epoch": epoch, "offset": topic.offset, "recovered": False}
             session.emit("subscribed", answer)

@@ -12,6 +12,7 @@ from redis.exceptions import TimeoutError as NoReply
 
 from events.bus.gap_log import GapLog, widened
 from events.bus.waiting import wait_for
+from events.cancellation import heed_cancellation
 from events.domain.sizes import READ_BYTES, count_within
 from events.ports import BusEntry, BusGap, Unavailable
 from events.redis_link import REPLY_TIMEOUT_S, Keys, RedisLink
@@ -133,7 +134,8 @@ class RedisPubSubReader:
 
     async def _listen(self) -> None:
         async with self._link.pubsub() as pubsub:
-            await pubsub.subscribe(self._channel)
+            with heed_cancellation():
+                await pubsub.subscribe(self._channel)
             reply_due = True
             while True:
                 message = await pubsub.get_message(timeout=REPLY_TIMEOUT_S if reply_due else QUIET_S)
@@ -143,7 +145,8 @@ class RedisPubSubReader:
                 elif reply_due:
                     raise NoReply(f"no answer on the subscription's connection within {REPLY_TIMEOUT_S} s")
                 else:
-                    await pubsub.ping()
+                    with heed_cancellation():
+                        await pubsub.ping()
                     reply_due = True
 
     def _receive(self, message: dict[str, Any]) -> None:

@@ -24,6 +24,9 @@ PAGE = 500
 #: Executions in one snapshot, those with the newest events.
 SNAPSHOT_EXECUTIONS = 100
 
+#: How often a client that is ahead of the hub looks whether the hub has come up.
+REFRESH_S = 0.01
+
 #: Pause before the history is asked again after it could not be reached.
 RETRY_S = 0.25
 
@@ -202,6 +205,16 @@ class Hub:
             topic.expel(session)
             self._drop_if_idle(topic)
             self.changed.set()
+
+    async def refresh(self) -> None:
+        """Come up to where the history is now. Raises `Unavailable` when that takes longer than `TOPIC_TIMEOUT_S`."""
+        deadline = time.monotonic() + TOPIC_TIMEOUT_S
+        there = await self._history.position()
+        while self.position.epoch != there.epoch or self.position.number < there.number:
+            if time.monotonic() > deadline:
+                raise Unavailable("This server is behind the event history.")
+            self._behind.set()
+            await asyncio.sleep(REFRESH_S)
 
     async def since(self, name: str, offset: int, limit: int) -> Sequence[Entry]:
         """Entries of a topic after an offset, as far as the hub is; empty when nothing of them is kept."""

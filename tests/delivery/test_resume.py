@@ -147,6 +147,30 @@ async def test_a_place_ahead_of_the_history_cannot_be_resumed(world: Stage) -> N
     assert client.told_of("events_missed")[0]["reason"] == "unknown_offset"
 
 
+async def test_a_client_that_is_ahead_of_this_server_is_waited_for(world: Stage) -> None:
+    await world.flow(*events(3))
+    # Another server process has delivered these; this one has not heard of them yet.
+    await world.publish(*events(9))
+    client = await world.client()
+    answer = await resume(world, client, 10)
+    world.group.deliver_all(world.hub)
+    await world.flow(*events(1))
+    assert answer["recovered"] is True
+    assert received(client) == [11, 12, 13]
+    assert "events_missed" not in names(client)
+
+
+async def test_a_client_that_knows_a_new_history_before_this_server_is_waited_for(world: Stage) -> None:
+    await world.flow(*events(3))
+    world.history.lose_everything()
+    await world.publish(*events(4))
+    client = await world.client()
+    epoch = (await world.history.kept.position()).epoch
+    answer = await resume(world, client, 2, epoch=epoch)
+    assert (answer["recovered"], answer["epoch"]) == (True, epoch)
+    assert received(client) == [3, 4]
+
+
 async def test_events_that_come_while_the_past_is_read_are_not_lost(world: Stage) -> None:
     await world.flow(*events(12))
     client = await world.client()
