@@ -136,7 +136,7 @@ class EngineConnection:
         await self.app.opened()
 
     def close(self, reason: str, farewell: str = "1") -> None:
-        """End the connection. A long-polling client gets `farewell` as the answer to its open or next request."""
+        """End the connection. A long-polling client gets `farewell` as the answer to its open request."""
         if self._ended:
             return
         self._ended = True

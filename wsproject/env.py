@@ -146,6 +146,11 @@ def load(root: Path) -> Environment:
     return environment
 
 
+def inherited() -> dict[str, str]:
+    """What a process that is started with settings of its own needs of this one's environment."""
+    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PYTHONPATH", "VIRTUAL_ENV") if name in os.environ}
+
+
 def use_settings(module: str) -> None:
     """Make `module` Django's settings unless the environment names others."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", module)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -35,11 +35,11 @@ Say = Callable[[str], object]
 class Conductor:
     """Owns everything that a soak starts. `run` ends all of it, however it ends."""
 
-    def __init__(self, plan: SoakPlan, manage: Path, folder: Path, say: Say) -> None:
+    def __init__(self, plan: SoakPlan, manage: Path, folder: Path, inherited: Mapping[str, str], say: Say) -> None:
         self._plan = plan
         self._say = say
         self._random = Random(plan.seed)  # noqa: S311 - traffic and faults, not secrets
-        self._system = System(plan, manage, folder)
+        self._system = System(plan, manage, folder, inherited)
         self._catalogue = Catalogue(plan.workflows)
         self._published = Published()
         self._traffic = Traffic(self._catalogue, self._published, self._fork())

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import shutil
 import signal
 import socket
@@ -92,11 +91,11 @@ class Child:
 class System:
     """Redis with AOF, servers and relays, on free ports of this machine; data and output in `folder`."""
 
-    def __init__(self, plan: SoakPlan, manage: Path, folder: Path) -> None:
+    def __init__(self, plan: SoakPlan, manage: Path, folder: Path, inherited: Mapping[str, str]) -> None:
         self.redis_port, *self.ports = _free_ports(1 + plan.servers)
         self.redis_url = f"redis://127.0.0.1:{self.redis_port}/0"
         self.config = EventsConfig(redis_url=self.redis_url)
-        environment = _environment(plan, self.redis_url, folder)
+        environment = {**inherited, **_environment(plan, self.redis_url, folder)}
         command = (sys.executable, str(manage))
         self._folder = folder
         self.redis = Child("redis", _redis_command(self.redis_port, folder), folder)
@@ -192,9 +191,7 @@ class System:
 
 def _environment(plan: SoakPlan, redis_url: str, folder: Path) -> dict[str, str]:
     """The defaults of all settings, whatever the shell and the project's `.env` say; an empty value is one that is not set."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PYTHONPATH", "VIRTUAL_ENV") if name in os.environ}
     return {
-        **kept,
         "ENV_FILE": "",
         "ENV": "development",
         "REDIS_URL": redis_url,

@@ -17,6 +17,7 @@ from django.core.management.base import BaseCommand, CommandError
 from events.soak.conductor import Conductor
 from events.soak.plan import DEFAULT_FAULTS, FAULTS, SoakFailed, SoakPlan
 from events.soak.report import Report
+from wsproject.env import inherited
 
 NOT_CLEAN: Final = 1
 COULD_NOT_RUN: Final = 2
@@ -95,7 +96,8 @@ class Command(BaseCommand):
         self.stdout.write(report.verdict())
 
     async def _run(self, plan: SoakPlan, folder: Path) -> Report:
-        soak = asyncio.create_task(Conductor(plan, settings.BASE_DIR / "manage.py", folder, self._say).run())
+        conductor = Conductor(plan, settings.BASE_DIR / "manage.py", folder, inherited(), self._say)
+        soak = asyncio.create_task(conductor.run())
         for number in (signal.SIGINT, signal.SIGTERM):
             # Once: a second Ctrl-C must not interrupt the ending of what was started.
             asyncio.get_running_loop().add_signal_handler(number, lambda: soak.cancelling() or soak.cancel())
