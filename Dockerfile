@@ -31,5 +31,5 @@ USER server
 RUN python manage.py migrate --skip-checks --verbosity 0
 VOLUME /data
 EXPOSE 8001
-HEALTHCHECK --interval=30s --timeout=5s --start-period=5s --retries=3 CMD ["python", "-m", "deploy.healthcheck"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=40s --start-interval=2s --retries=3 CMD ["python", "-m", "deploy.healthcheck"]
 CMD ["python", "manage.py", "serve", "--env", "production"]

@@ -1,5 +1,7 @@
 """The ASGI application of a server process."""
 
+import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -17,8 +19,26 @@ from events.wiring import ServerProcess, server
 
 log = structlog.get_logger("events")
 
+#: Clients may be told statistics as old as this.
+STATS_AGE_S = 1.0
+
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class StatsCache:
+    """What `request_stats` is answered: read at most once a second, however many clients ask."""
+
+    def __init__(self, process: ServerProcess) -> None:
+        self._process = process
+        self._read_at = -math.inf
+        self._body: dict[str, Any] = {}
+
+    async def read(self) -> dict[str, Any]:
+        now = asyncio.get_running_loop().time()
+        if now - self._read_at >= STATS_AGE_S:
+            self._body, self._read_at = await stats_update(self._process), now
+        return self._body
 
 
 class ServerApplication:
@@ -41,7 +61,7 @@ class ServerApplication:
         """The command handler of the running server process."""
         process = await server.ensure()
         if self._commands is None or self._commands[0] is not process:
-            handler = CommandHandler(process.hub, process.config, lambda: stats_update(process))
+            handler = CommandHandler(process.hub, process.config, StatsCache(process).read)
             self._commands = (process, handler)
             if process.config.demo and process.config.embedded:
                 executor = DemoExecutor(process.config.demo_rate)

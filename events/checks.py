@@ -11,6 +11,7 @@ reported at once, by every management command and when a server starts.
                                                           events.W006  static files are not collected
                                                           events.W007  made-up events in production
                                                           events.W008  any web page may connect in production
+                                                          events.W009  no dashboard elsewhere may connect in production
 """
 
 from collections.abc import Iterator, Sequence
@@ -136,6 +137,12 @@ def _production_leftovers(config: EventsConfig) -> Iterator[checks.CheckMessage]
             "WS_CORS_ALLOWED_ORIGINS is * in production: any web page may connect from its visitors' browsers.",
             hint="Name the origins of your dashboards, for example https://dash.example.com.",
             id="events.W008",
+        )
+    if not config.allowed_origins:
+        yield checks.Warning(
+            "WS_CORS_ALLOWED_ORIGINS is not set: only web pages that this server serves itself may connect.",
+            hint="Name the origins of your dashboards, for example https://dash.example.com.",
+            id="events.W009",
         )
 
 

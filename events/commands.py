@@ -73,7 +73,8 @@ class CommandHandler:
             command = _COMMANDS.get(name)
             if command is None:
                 known = ", ".join(sorted(_COMMANDS))
-                raise CommandError(errors.UNKNOWN_COMMAND, f"Unknown command {name[:64]!r}. Known commands: {known}.")
+                message = f"Unknown command {name[:64]!r}. Known commands: {known}."
+                raise CommandError(errors.UNKNOWN_COMMAND, message, "event")
             return await command(self, session, data)
         except CommandError as error:
             payload = error.payload()
@@ -94,13 +95,17 @@ class CommandHandler:
     # -- commands -------------------------------------------------------------------------------------------------------
 
     async def _authenticate(self, session: Session, data: Any) -> Payload:
-        token = _object(data).get("token")
-        session.authenticated = token_matches(token, self._config)
-        if session.authenticated:
+        token = _object(data, "token").get("token")
+        if self._config.auth_tokens:
+            _check_token(token)
+        matches = token_matches(token, self._config)
+        # A token that was right stays right: a later wrong one is refused, and changes nothing.
+        session.authenticated = session.authenticated or matches
+        if matches:
             answer = {"success": True, "message": "Authentication successful"}
         else:
             answer = {"success": False, "message": "Invalid token"}
-        log.info("client_authenticated" if session.authenticated else "client_refused", sid=session.sid)
+        log.info("client_authenticated" if matches else "client_refused", sid=session.sid)
         session.emit("auth_response", answer)
         return answer
 
@@ -122,7 +127,7 @@ class CommandHandler:
         return answer
 
     async def _unsubscribe_typed(self, session: Session, data: Any) -> Payload:
-        kind = _object(data).get("type")
+        kind = _object(data, "type").get("type")
         if kind == ALL_BOTS:
             return await self._unsubscribe(session, ALL)
         if kind is None:
@@ -145,8 +150,10 @@ class CommandHandler:
 
     def _topic(self, kind: str, data: Any) -> str:
         field = f"{kind}_id"
-        fields = _object(data)
-        value = fields.get(field, fields.get(_CAMEL_CASE[field]))
+        fields = _object(data, field)
+        value = fields.get(field)
+        if value is None:
+            value = fields.get(_CAMEL_CASE[field])
         limit = self._config.session.id_length
         if value is None:
             raise CommandError(errors.MISSING_FIELD, f"{field} is missing.", field)
@@ -159,10 +166,18 @@ class CommandHandler:
         return topic_name(kind, value)
 
 
-def _object(data: Any) -> Mapping[str, Any]:
+def _object(data: Any, field: str) -> Mapping[str, Any]:
+    """The payload of a command that cannot do without a field."""
     if not isinstance(data, dict):
-        raise CommandError(errors.INVALID_PAYLOAD, "The payload must be a JSON object.")
+        raise CommandError(errors.INVALID_PAYLOAD, f"The payload must be a JSON object with the field {field}.", field)
     return data
+
+
+def _check_token(token: Any) -> None:
+    if token is None:
+        raise CommandError(errors.MISSING_FIELD, "token is missing.", "token")
+    if not isinstance(token, str) or not token:
+        raise CommandError(errors.INVALID_FIELD, "token must be a string, and not empty.", "token")
 
 
 def _subscribe_to(kind: str) -> Command:

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections import deque
 from collections.abc import Callable
 from typing import Literal, Protocol
 
@@ -17,6 +18,9 @@ log = structlog.get_logger("events")
 
 #: How long a client may take to finish an upgrade that it began.
 UPGRADE_TIMEOUT_S = 10.0
+
+#: Messages that may wait for the application of one connection; their bytes may be as many as one message may have.
+INBOX_MESSAGES = 1_000
 
 #: A timer that rings so late was held up by the process, not by the peer.
 HELD_UP_S = 0.5
@@ -42,7 +46,11 @@ class EngineConnection:
     def __init__(self, endpoint: "EngineEndpoint", session: EngineSession, pipe: Pipe, client: ClientInfo) -> None:
         self._endpoint = endpoint
         self._timer: asyncio.TimerHandle | None = None
-        self._turn = asyncio.Lock()
+        self._inbox: deque[str | bytes] = deque()
+        self._inbox_size = 0
+        self._room = asyncio.Event()
+        self._room.set()
+        self._worker: asyncio.Task[None] | None = None
         self._hang_up: Callable[[], None] | None = None
         self._polling = False
         self._ended = False
@@ -71,31 +79,61 @@ class EngineConnection:
             self.pipe.write(WireMessage(b"4" + data.encode()))
 
     async def receive(self, packet: Packet) -> None:
-        """Take one packet from the peer. What it breaks ends this connection and nothing else."""
-        async with self._turn:
-            if self.closed:
-                return
-            try:
-                await self._act(self.session.receive(packet, self._endpoint.now()))
-            except ProtocolError as error:
-                self.fail(error)
+        """Take one packet from the peer. What it breaks ends this connection and nothing else.
+
+        Messages wait for the application in an inbox, so that heartbeats are heard while it is busy. Returns when the inbox
+        has room again, so that the caller reads no faster than the application works.
+        """
+        if self.closed:
+            return
+        try:
+            self._act(self.session.receive(packet, self._endpoint.now()))
+        except ProtocolError as error:
+            self.fail(error)
         self._schedule()
+        await self._room.wait()
 
     def fail(self, error: ProtocolError) -> None:
         """The peer broke the protocol."""
         log.info("protocol_error", sid=self.sid, reason=str(error))
         self.close("parse error")
 
-    async def _act(self, actions: list[Action]) -> None:
+    def _act(self, actions: list[Action]) -> None:
         for action in actions:
             match action:
                 case Deliver(data):
-                    await self.app.message(data)
+                    self._deliver(data)
                 case Send(frame):
                     self.pipe.write(WireMessage(frame.encode()))
                 case Close(reason):
                     # The peer ended it: an open poll is answered with a NOOP.
                     self.close(reason, farewell="6")
+
+    def _deliver(self, data: str | bytes) -> None:
+        self._inbox.append(data)
+        self._inbox_size += len(data)
+        if len(self._inbox) >= INBOX_MESSAGES or self._inbox_size >= self._endpoint.config.max_payload_bytes:
+            self._room.clear()
+        if self._worker is None:
+            self._worker = asyncio.get_running_loop().create_task(self._work())
+
+    async def _work(self) -> None:
+        """Hand messages to the application, one at a time."""
+        try:
+            while self._inbox and not self.closed:
+                data = self._inbox.popleft()
+                await self.app.message(data)
+                self._inbox_size -= len(data)
+                if len(self._inbox) < INBOX_MESSAGES // 2:
+                    self._room.set()
+        except ProtocolError as error:
+            self.fail(error)
+        except Exception:
+            log.exception("message_failed", sid=self.sid)
+            self.close("server error")
+        finally:
+            self._worker = None
+            self._room.set()
 
     # -- heartbeat ------------------------------------------------------------------------------------------------------
 

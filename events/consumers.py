@@ -206,7 +206,7 @@ class EnginePollingConsumer(LeanConsumer):
         if not origin_allowed(headers, self.endpoint.allowed_origins):
             await self._respond(403, RequestError(4, "Origin not allowed").body(), JSON)
         if method == "OPTIONS":
-            await self._respond(204, b"", *preflight_headers(headers, self.endpoint.allowed_origins))
+            await self._respond(204, b"", *preflight_headers(headers))
         try:
             request = parse_request(method, self.scope["query_string"], "http")
             if request.sid is None:
@@ -262,7 +262,7 @@ class EnginePollingConsumer(LeanConsumer):
             (b"content-length", str(len(body)).encode()),
         ]
         if status != 204:
-            all_headers += cors_headers(self.scope["headers"], self.endpoint.allowed_origins)
+            all_headers += cors_headers(self.scope["headers"])
         await self.send({"type": "http.response.start", "status": status, "headers": all_headers})
         await self.send({"type": "http.response.body", "body": body})
         raise StopConsumer

@@ -8,6 +8,7 @@ Both ways pass the same tests.
 
 import asyncio
 import functools
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
@@ -45,32 +46,42 @@ class TwistedTransport(Protocol):
     def writeSomeData(self, data: bytes) -> int | BaseException: ...
 
 
-class TwistedPipe:
+class FramedPipe(ABC):
+    """A WebSocket that takes finished frames."""
+
+    def __init__(self) -> None:
+        self._shut = False
+
+    def write(self, message: WireMessage) -> None:
+        self._put(message.frame)
+
+    def write_many(self, messages: Sequence[WireMessage]) -> None:
+        self._put(b"".join([message.frame for message in messages]))
+
+    def write_binary(self, data: bytes) -> None:
+        self._put(binary_frame(data))
+
+    def shut(self) -> None:
+        # Nothing may follow a close frame.
+        self._shut = True
+
+    @abstractmethod
+    def _put(self, data: bytes) -> None: ...
+
+
+class TwistedPipe(FramedPipe):
     """A WebSocket under daphne. Writes to the socket at once while nothing is queued, else behind what is queued."""
 
     def __init__(self, transport: TwistedTransport) -> None:
+        super().__init__()
         self._transport = transport
-        self._shut = False
 
     @property
     def pending(self) -> int:
         transport = self._transport
         return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
 
-    def write(self, message: WireMessage) -> None:
-        self._write(message.frame)
-
-    def write_many(self, messages: Sequence[WireMessage]) -> None:
-        self._write(b"".join([message.frame for message in messages]))
-
-    def write_binary(self, data: bytes) -> None:
-        self._write(binary_frame(data))
-
-    def shut(self) -> None:
-        # Nothing may follow a close frame.
-        self._shut = True
-
-    def _write(self, data: bytes) -> None:
+    def _put(self, data: bytes) -> None:
         if self._shut:
             return
         transport = self._transport
@@ -83,41 +94,27 @@ class TwistedPipe:
             transport.write(data[sent:])
 
 
-class AsyncioPipe:
+class AsyncioPipe(FramedPipe):
     """A WebSocket under uvicorn: an asyncio transport writes at once while nothing is queued."""
 
     def __init__(self, transport: asyncio.WriteTransport) -> None:
+        super().__init__()
         self._transport = transport
-        self._shut = False
 
     @property
     def pending(self) -> int:
         return self._transport.get_write_buffer_size()
 
-    def write(self, message: WireMessage) -> None:
-        self._write(message.frame)
-
-    def write_many(self, messages: Sequence[WireMessage]) -> None:
-        self._write(b"".join([message.frame for message in messages]))
-
-    def write_binary(self, data: bytes) -> None:
-        self._write(binary_frame(data))
-
-    def shut(self) -> None:
-        self._shut = True
-
-    def _write(self, data: bytes) -> None:
+    def _put(self, data: bytes) -> None:
         if not self._shut and not self._transport.is_closing():
             self._transport.write(data)
 
 
-class AsgiPipe:
-    """A WebSocket under any ASGI server. A task of its own sends, because `send` may wait and a pipe must not."""
+class QueuedPipe(ABC):
+    """A way out on which packets wait their turn in this process. `pending` counts their bytes."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self._queue: deque[str | bytes] = deque()
-        self._sender: asyncio.Task[None] | None = None
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[str | bytes, int]] = deque()
         self._shut = False
         self.pending = 0
 
@@ -131,32 +128,47 @@ class AsgiPipe:
     def write_binary(self, data: bytes) -> None:
         self._put(data, len(data))
 
-    def _put(self, data: str | bytes, size: int) -> None:
-        if self._shut:
-            return
-        self._queue.append(data)
-        self.pending += size
-        if self._sender is None:
-            self._sender = asyncio.get_running_loop().create_task(self._drain())
-
     def shut(self) -> None:
         self._shut = True
+
+    def _put(self, packet: str | bytes, size: int) -> None:
+        if not self._shut:
+            self._waiting.append((packet, size))
+            self.pending += size
+            self._wake()
+
+    @abstractmethod
+    def _wake(self) -> None:
+        """There is something to send."""
+
+
+class AsgiPipe(QueuedPipe):
+    """A WebSocket under any ASGI server. A task of its own sends, because `send` may wait and a pipe must not."""
+
+    def __init__(self, send: Send) -> None:
+        super().__init__()
+        self._send = send
+        self._sender: asyncio.Task[None] | None = None
 
     async def flush(self) -> None:
         """Wait until all that was handed over has been taken by the server."""
         if self._sender is not None:
             await asyncio.wait([self._sender])
 
+    def _wake(self) -> None:
+        if self._sender is None:
+            self._sender = asyncio.get_running_loop().create_task(self._drain())
+
     async def _drain(self) -> None:
         try:
-            while self._queue:
-                data = self._queue.popleft()
+            while self._waiting:
+                data, size = self._waiting.popleft()
                 await self._send({"type": "websocket.send", "text" if isinstance(data, str) else "bytes": data})
-                self.pending -= len(data) if isinstance(data, bytes) else len(data.encode())
+                self.pending -= size
         except Exception as error:
             # The server refuses to send on a connection that is gone; its consumer is told by websocket.disconnect.
             log.debug("send_failed", reason=repr(error))
-            self._queue.clear()
+            self._waiting.clear()
             self.pending = 0
         finally:
             self._sender = None
@@ -166,34 +178,12 @@ class AsgiPipe:
 MAX_POLL_PACKETS = 16
 
 
-class PollingPipe:
+class PollingPipe(QueuedPipe):
     """The outbox of a long-polling client: packets wait here for its next request."""
 
     def __init__(self) -> None:
-        self._packets: list[str | bytes] = []
+        super().__init__()
         self._filled = asyncio.Event()
-        self._shut = False
-        self.pending = 0
-
-    def write(self, message: WireMessage) -> None:
-        self._put(message.text, len(message.payload))
-
-    def write_many(self, messages: Sequence[WireMessage]) -> None:
-        for message in messages:
-            self.write(message)
-
-    def write_binary(self, data: bytes) -> None:
-        self._put(data, len(data))
-
-    def _put(self, packet: str | bytes, size: int) -> None:
-        if self._shut:
-            return
-        self._packets.append(packet)
-        self.pending += size
-        self._filled.set()
-
-    def shut(self) -> None:
-        self._shut = True
 
     async def filled(self) -> None:
         """Wait until there is something to take."""
@@ -201,18 +191,23 @@ class PollingPipe:
 
     def take(self) -> str:
         """What waits, as one payload of at most `MAX_POLL_PACKETS`; empty when nothing does. The next request gets the rest."""
-        packets = self.drain()
         # A pipe that is shut has no next request.
-        count = len(packets) if self._shut else MAX_POLL_PACKETS
-        for packet in packets[count:]:
-            self._put(packet, len(packet if isinstance(packet, bytes) else packet.encode()))
-        return encode_payload(packets[:count])
+        count = len(self._waiting) if self._shut else min(len(self._waiting), MAX_POLL_PACKETS)
+        return encode_payload(self._remove(count))
 
     def drain(self) -> list[str | bytes]:
         """Everything that waits, packet by packet."""
-        packets, self._packets, self.pending = self._packets, [], 0
-        self._filled.clear()
-        return packets
+        return self._remove(len(self._waiting))
+
+    def _remove(self, count: int) -> list[str | bytes]:
+        taken = [self._waiting.popleft() for _ in range(count)]
+        self.pending -= sum(size for _, size in taken)
+        if not self._waiting:
+            self._filled.clear()
+        return [packet for packet, _ in taken]
+
+    def _wake(self) -> None:
+        self._filled.set()
 
 
 def websocket_pipe(send: Send) -> ClosablePipe:

@@ -26,6 +26,10 @@ class PlainApp:
             message = 'A message must be a JSON object with a command\'s name: {"event": "subscribe_workflow", "data": {…}}.'
             self._commands.refuse(self.session, CommandError(errors.INVALID_PAYLOAD, message, "event").payload())
             return
+        if not isinstance(request.get("id", 0), str | int):
+            error = CommandError(errors.INVALID_FIELD, "id must be a string or a number.", "id")
+            self._commands.refuse(self.session, error.payload())
+            return
         answer = await self._commands.handle(self.session, request["event"], request.get("data"))
         if "id" in request:
             self.session.emit("ack", {"id": request["id"], "data": answer})

@@ -26,9 +26,10 @@ def publish(*events: Mapping[str, Any]) -> list[str]:
 
 
 async def apublish(*events: Mapping[str, Any]) -> list[str]:
-    """As `publish`, on the event loop of a server process."""
-    process = await server.ensure()
-    return await process.adapters.bus.publish(_documents(events))
+    """As `publish`, in async code of a server process."""
+    if server.process is None:
+        raise Unavailable("No server runs in this process; call publish() in a thread instead.")
+    return await server.process.adapters.bus.publish(_documents(events))
 
 
 def publish_on_commit(*events: Mapping[str, Any]) -> None:

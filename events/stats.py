@@ -107,22 +107,29 @@ def health() -> Health:
 
 async def read_snapshot(adapters: Adapters, process: ServerProcess | None) -> Snapshot:
     """As `snapshot`, on the event loop."""
-    reports, counted, position = await asyncio.gather(
-        adapters.registry.reports(), adapters.registry.totals(), adapters.history.position()
-    )
-    if process is not None:
-        # Of ourselves we know more than we last reported.
-        reports = [report for report in reports if report.process != process.name] + [process.report()]
-        counted = Counter(counted) + Counter(process.unreported())
+    reports, counted = await _read_processes(adapters, process, with_clients=True)
+    position = await adapters.history.position()
     servers = [report for report in reports if report.kind == "server"]
     return Snapshot(
         at=time.time(),
         started=min((report.started for report in servers), default=time.time()),
         processes=sorted(reports, key=lambda report: report.started),
         clients=[ClientRow(**row) for report in servers for row in report.clients],
-        totals={name: counted.get(name, 0) for name in Counters().as_dict()},
+        totals=counted,
         recent_buffer=min(position.number, EventsConfig.from_settings().history.recent_events),
     )
+
+
+async def _read_processes(
+    adapters: Adapters, process: ServerProcess | None, *, with_clients: bool
+) -> tuple[list[ProcessReport], dict[str, int]]:
+    """The live processes' reports and everybody's counters. Of ourselves we know more than we last reported."""
+    reports, counted = await asyncio.gather(adapters.registry.reports(), adapters.registry.totals())
+    if process is not None:
+        own = process.report(with_clients=with_clients)
+        reports = [report for report in reports if report.process != process.name] + [own]
+        counted = Counter(counted) + Counter(process.unreported())
+    return reports, {name: counted.get(name, 0) for name in Counters().as_dict()}
 
 
 async def read_health(adapters: Adapters, process: ServerProcess | None) -> Health:
@@ -131,7 +138,7 @@ async def read_health(adapters: Adapters, process: ServerProcess | None) -> Heal
         _component(adapters.state.ping()),
         _component(_check_events(adapters, process)),
         _answer(adapters.state.emergency(), Emergency()),
-        _answer(read_snapshot(adapters, process), None),
+        _answer(_read_processes(adapters, process, with_clients=False), None),
     )
     now = time.time()
     if found is None:
@@ -139,7 +146,11 @@ async def read_health(adapters: Adapters, process: ServerProcess | None) -> Heal
         clients = len(process.hub.sessions) if process is not None else 0
         connections = process.hub.counters.connections if process is not None else 0
         return Health(now, process.started if process else now, state, events, emergency, clients, connections)
-    return Health(now, found.started, state, events, emergency, len(found.clients), found.totals["connections"])
+    reports, counted = found
+    servers = [report for report in reports if report.kind == "server"]
+    started = min((report.started for report in servers), default=now)
+    clients = sum(report.gauges.get("clients", 0) for report in servers)
+    return Health(now, started, state, events, emergency, clients, counted["connections"])
 
 
 async def stats_update(process: ServerProcess) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from events.fanout.hub import Hub
 from events.fanout.session import Session
 from events.fanout.topic import Topic
 from events.fanout.wire import Delivery, replay_message
-from events.ports import Snapshot
+from events.ports import Snapshot, Unavailable
 
 log = structlog.get_logger("events")
 
@@ -93,6 +93,23 @@ def _types(value: Any, max_length: int) -> frozenset[str] | None:
     return frozenset(value)
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a client stands when it subscribes.
+
+    answer: the body of `subscribed`
+    epoch, offset: the last event that it has, or that is missing; None when it begins with the buffer
+    page:   what follows in the history, the first part of what is older than the buffer
+    missed: the body of `events_missed`, when something that follows is in no history
+    """
+
+    answer: Payload
+    epoch: str = ""
+    offset: int | None = None
+    page: Sequence[Entry] = ()
+    missed: Payload | None = None
+
+
 class Subscriber:
     """Carries out subscriptions on one hub.
 
@@ -104,25 +121,31 @@ class Subscriber:
         self._hub = hub
 
     async def subscribe(self, session: Session, name: str, options: Options) -> Payload:
-        """Subscribe a client and send it what it is to get. Returns the body of `subscribed`. Raises `Unavailable`."""
+        """Subscribe a client and send it what it is to get. Returns the body of `subscribed`.
+
+        Raises `Unavailable` before anything was sent or changed.
+        """
         await self._hub.open(name)
         joined = False
         try:
+            place = await self._place(name, options)
+            snapshot = await self._snapshot(name) if options.snapshot else None
             if session.closed:
                 return {}
             if options.resume:
                 # A member that tells its place gets all that follows it, and nothing else meanwhile.
                 self._hub.leave(session, name)
-                answer, after = await self._resume(session, name, options)
-            else:
-                answer, after = subscription(name), None
-                session.emit("subscribed", answer)
-                await self._snapshot(session, name, options)
+            session.emit("subscribed", place.answer)
+            if snapshot is not None:
+                session.emit("execution_snapshot", snapshot_payload(name, snapshot))
+            if place.missed is not None:
+                session.emit("events_missed", place.missed)
+            after = await self._replay_deep(session, name, place, options)
             # One step from here on.
             if not session.closed:
                 joined = True
                 self._join(session, name, options, after)
-            return answer
+            return place.answer
         finally:
             if not joined:
                 self._hub.release(name)
@@ -138,70 +161,76 @@ class Subscriber:
             replayed = self._replay(session, topic.since(topic.reach if after is None else after), options)
         log.info("client_subscribed", sid=session.sid, topic=name, replayed=replayed)
 
-    async def _resume(self, session: Session, name: str, options: Options) -> tuple[Payload, int | None]:
-        """Answer a client that told its place. Returns the answer, and the offset after which the buffer is still to be
-        replayed (None: all of it)."""
-        topic = self._hub.opened(name)
-        offset = options.offset
+    async def _place(self, name: str, options: Options) -> _Place:
+        """Where a client stands in the history."""
+        topic, offset = self._hub.opened(name), options.offset
+        if not options.resume:
+            return _Place(subscription(name))
         if offset is not None and (options.epoch != self._hub.position.epoch or offset > topic.offset):
             # Another server process may have been a moment ahead of this one.
             await self._hub.refresh()
         epoch = self._hub.position.epoch
-        if offset is None or options.epoch != epoch or offset > topic.offset:
-            answer = subscription(name) | {"epoch": epoch, "offset": topic.offset, "recovered": False}
-            session.emit("subscribed", answer)
-            if offset is not None:
-                reason = "history_lost" if options.epoch != epoch else "unknown_offset"
-                session.emit("events_missed", self._hub.missed(name, None, None, reason))
-            await self._snapshot(session, name, options)
-            return answer, None
+        answer = subscription(name) | {"epoch": epoch, "offset": topic.offset, "recovered": False}
+        if offset is None:
+            return _Place(answer)
+        if options.epoch != epoch or offset > topic.offset:
+            reason = "history_lost" if options.epoch != epoch else "unknown_offset"
+            return _Place(answer, missed=self._hub.missed(name, None, None, reason))
         deep = await self._hub.since(name, offset, PAGE) if offset < topic.reach else ()
         first = topic.offset_of(deep[0]) if deep else topic.reach + 1
-        answer = subscription(name) | {"epoch": epoch, "offset": topic.offset, "recovered": offset + 1 >= first}
-        session.emit("subscribed", answer)
-        await self._snapshot(session, name, options)
-        self._tell_gap(session, topic, offset, first - 1)
-        after = await self._replay_deep(session, topic, deep, offset, options)
-        if self._hub.position.epoch != epoch:
-            # Offsets of the epoch that ended mean nothing in the one that began while we read.
-            session.emit("events_missed", self._hub.missed(name, None, None, "history_lost"))
-            return answer, None
-        return answer, after
+        # The hub may have gone on while the history was read.
+        answer |= {"offset": topic.offset, "recovered": offset + 1 >= first}
+        if answer["recovered"]:
+            return _Place(answer, epoch, offset, deep)
+        return _Place(answer, epoch, first - 1, deep, self._hub.missed(name, offset + 1, first - 1, "history_trimmed"))
 
-    async def _snapshot(self, session: Session, name: str, options: Options) -> None:
-        """Send the state of the topic's executions. Every event after the offset that it is stamped with follows."""
-        if not options.snapshot:
-            return
+    async def _snapshot(self, name: str) -> Snapshot:
+        """The state of the topic's executions, so new that the topic's buffer reaches back to it."""
         topic = self._hub.opened(name)
         found = await self._hub.snapshot(name)
-        while found.epoch == self._hub.position.epoch and found.offset < topic.reach and not session.closed:
-            # So many events came meanwhile that the buffer does not reach back to the snapshot.
+        while found.epoch == self._hub.position.epoch and found.offset < topic.reach:
             found = await self._hub.snapshot(name)
-        session.emit("execution_snapshot", snapshot_payload(name, found))
+        return found
 
-    async def _replay_deep(self, session: Session, topic: Topic, page: Sequence[Entry], offset: int, options: Options) -> int:
+    async def _replay_deep(self, session: Session, name: str, place: _Place, options: Options) -> int | None:
         """Replay what is older than the topic's buffer, at the speed at which the client reads.
 
-        Returns the offset after which the buffer is still to be replayed.
+        Returns the offset after which the buffer is still to be replayed; None for all of it.
         """
-        began = bool(page)
-        while page and not session.closed:
-            self._replay(session, page, options)
-            offset = topic.offset_of(page[-1])
-            await self._room(session)
-            page = await self._hub.since(topic.name, offset, PAGE) if offset < topic.reach else ()
+        if place.offset is None:
+            return None
+        topic, page, offset = self._hub.opened(name), place.page, place.offset
+        # Events that come meanwhile push older ones out of the buffer, so it is looked at again after each wait.
+        while (page or offset < topic.reach) and not session.closed:
             if page:
-                self._tell_gap(session, topic, offset, topic.offset_of(page[0]) - 1)
-        if began:
-            self._tell_gap(session, topic, offset, topic.reach)
-        return max(offset, topic.reach)
+                self._replay(session, page, options)
+                offset = topic.offset_of(page[-1])
+                await self._wait_for_room(session)
+            page = await self._next_page(session, topic, offset) if offset < topic.reach else ()
+            reached = topic.offset_of(page[0]) - 1 if page else max(offset, topic.reach)
+            self._tell_gap(session, topic, offset, reached)
+            offset = reached
+        if self._hub.position.epoch != place.epoch:
+            # Offsets of the epoch that ended mean nothing in the one that began while we read.
+            session.emit("events_missed", self._hub.missed(name, None, None, "history_lost"))
+            return None
+        return offset
+
+    async def _next_page(self, session: Session, topic: Topic, offset: int) -> Sequence[Entry]:
+        """More of what is older than the buffer. A client cannot be left half way, so it is put out when there is no more to
+        be had for now; it resumes from what it has."""
+        try:
+            return await self._hub.since(topic.name, offset, PAGE)
+        except Unavailable:
+            session.disconnect("the event history cannot be reached")
+            return ()
 
     def _tell_gap(self, session: Session, topic: Topic, offset: int, last: int) -> None:
         """Tell a client of what was trimmed from the history between its offset and `last`, if anything was."""
         if last > offset:
             session.emit("events_missed", self._hub.missed(topic.name, offset + 1, last, "history_trimmed"))
 
-    async def _room(self, session: Session) -> None:
+    async def _wait_for_room(self, session: Session) -> None:
         """Wait until the client has taken half of what it may have unsent; it is cut off when it takes too long."""
         deadline = asyncio.get_running_loop().time() + session.limits.drain_deadline_s
         while session.pipe.pending > session.limits.buffer_bytes // 2 and not session.closed:

@@ -37,6 +37,9 @@ log = structlog.get_logger("events")
 REPORT_INTERVAL_S = 1.0
 REPORT_SOON_S = 0.1
 
+#: A report has a row for each client; with more clients than this it is made once in the interval, whatever changes.
+REPORT_SOON_CLIENTS = 200
+
 #: A process that has not reported for so long is taken as dead.
 REPORT_TTL_S = 6.0
 
@@ -138,7 +141,7 @@ class Process:
         """What was counted since the last report."""
         return self.counters().since(self._reported)
 
-    def report(self, counters: dict[str, int] | None = None) -> ProcessReport:
+    def report(self, counters: dict[str, int] | None = None, *, with_clients: bool = True) -> ProcessReport:
         """What this process says of itself now."""
         return ProcessReport(
             process=self.name,
@@ -149,7 +152,7 @@ class Process:
             at=time.time(),
             gauges=self.gauges(),
             counters=counters or {},
-            clients=self.clients(),
+            clients=self.clients() if with_clients else [],
         )
 
     async def report_now(self) -> None:
@@ -166,9 +169,10 @@ class Process:
                 await self.report_now()
             except Unavailable as error:
                 log.warning("report_failed", reason=str(error))
-            await asyncio.sleep(REPORT_SOON_S)
+            soon = REPORT_SOON_S if self.gauges().get("clients", 0) <= REPORT_SOON_CLIENTS else REPORT_INTERVAL_S
+            await asyncio.sleep(soon)
             try:
-                await asyncio.wait_for(changed.wait(), REPORT_INTERVAL_S - REPORT_SOON_S)
+                await asyncio.wait_for(changed.wait(), REPORT_INTERVAL_S - soon)
             except TimeoutError:
                 continue
 

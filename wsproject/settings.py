@@ -216,7 +216,8 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 CSRF_TRUSTED_ORIGINS = list(env.origins("CSRF_TRUSTED_ORIGINS"))
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
+# Over plain HTTP browsers drop secure cookies, and nobody can log in to the admin.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.flag("SECURE_COOKIES", default=PRODUCTION)
 
 # TLS ends at the proxy, which says so. Health checks come as plain HTTP, so a redirect has to be asked for.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if WS_PROXY_HEADERS else None

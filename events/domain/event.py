@@ -82,7 +82,8 @@ def _topics(fields: dict[str, Any], limits: EventLimits) -> tuple[str, ...]:
     topics = [ALL, topic_name(KINDS[0], fields["workflow_id"])]
     for kind, name in zip(KINDS[1:], OPTIONAL_IDS, strict=True):
         identifier = fields.get(name)
-        if identifier is not None:
+        # Executors write "no bot" as null, as an empty string, or not at all.
+        if identifier is not None and identifier != "":
             _check_text(name, identifier, limits)
             topics.append(topic_name(kind, identifier))
     return tuple(topics)

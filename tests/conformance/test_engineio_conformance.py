@@ -379,7 +379,7 @@ async def test_preflight(engine: Peer) -> None:
     url = f"{engine.server.url}{engine.path}?EIO=4&transport=polling"
     async with engine.http.options(url, headers=headers) as answer:
         assert answer.status == 204
-        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert answer.headers["Access-Control-Allow-Origin"] == "http://page.example"
 
 
 async def test_http_upgrade_request_to_polling(engine: Peer) -> None:

@@ -119,7 +119,9 @@ async def test_tokens(
         assert [name for name, _ in client.told] == ["connected"]
         return
     message = "Authentication successful" if success else "Invalid token"
-    assert client.told_of("auth_response") == [{"success": success, "message": message}]
+    malformed = bool(tokens) and not (isinstance(payload.get("token"), str) and payload["token"])
+    assert client.told_of("auth_response") == ([] if malformed else [{"success": success, "message": message}])
+    assert [error["field"] for error in client.told_of("error")] == (["token"] if malformed else [])
     assert client.session.authenticated is success
 
 
@@ -209,8 +211,25 @@ async def test_stats(world: Stage) -> None:
 @pytest.mark.parametrize("payload", [None, "text", 7, 1.5, True, [], ["workflow_id"], [{"workflow_id": "w1"}]])
 @pytest.mark.parametrize("command", ["authenticate", "subscribe_workflow", "unsubscribe", "unsubscribe_bot"])
 async def test_a_payload_must_be_an_object(world: Stage, command: str, payload: Any) -> None:
+    field = {"authenticate": "token", "unsubscribe": "type"}.get(command, f"{command.partition('_')[2]}_id")
     answer = await error_of(world, await world.client(), command, payload)
-    assert answer == {"message": "The payload must be a JSON object.", "code": "invalid_payload"}
+    message = f"The payload must be a JSON object with the field {field}."
+    assert answer == {"message": message, "code": "invalid_payload", "field": field}
+
+
+async def test_a_later_wrong_token_takes_nothing_away(world: Stage) -> None:
+    guard(world, require_auth=True, auth_tokens=(TOKEN,))
+    client = await world.client()
+    await world.commands.handle(client.session, "authenticate", {"token": TOKEN})
+    assert (await world.commands.handle(client.session, "authenticate", {"token": "wrong"}))["success"] is False
+    await world.subscribe(client)
+    assert client.told_of("error") == []
+
+
+async def test_the_spelling_that_has_a_value_counts(world: Stage) -> None:
+    client = await world.client()
+    both = {"workflow_id": None, "workflowId": "w1"}
+    assert await world.commands.handle(client.session, "subscribe_workflow", both) == {"type": "workflow", "workflow_id": "w1"}
 
 
 @pytest.mark.parametrize(

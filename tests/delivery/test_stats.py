@@ -127,7 +127,7 @@ def test_health_with_a_relay(elsewhere: Elsewhere) -> None:
     async def act(adapters: Adapters) -> None:
         await adapters.lease.acquire("r", 60)
         await adapters.state.set_emergency(Emergency("halt", "drill"))
-        await adapters.registry.report(report("b", counters={"connections": 4}, clients=[row("s1")]), 60)
+        await adapters.registry.report(report("b", counters={"connections": 4}, gauges={"clients": 1}), 60)
 
     elsewhere(act)
     health = stats.health()

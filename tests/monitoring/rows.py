@@ -32,6 +32,13 @@ def row(sid: str, process: str, **fields: Any) -> ClientRow:
 def process_report(process: str, *clients: ClientRow, kind: str = "server", **fields: Any) -> ProcessReport:
     """The report of a process that has run for a minute."""
     plain = ProcessReport(
-        process, kind, "app-1", 4711, 1_769_248_740.0, 1_769_248_800.0, clients=[asdict(it) for it in clients]
+        process,
+        kind,
+        "app-1",
+        4711,
+        1_769_248_740.0,
+        1_769_248_800.0,
+        gauges={"clients": len(clients)},
+        clients=[asdict(it) for it in clients],
     )
     return replace(plain, **fields)

@@ -256,8 +256,9 @@ async def test_nothing_without_a_token(connect: Connect, stack: Stack, guarded: 
         refused = await client.call(command, data)
         assert refused["message"] == "Authentication required"
     assert [item["message"] for item in client.all("error")] == ["Authentication required"] * 5
-    for wrong in ({"token": "wrong"}, {"token": None}, {}, {"token": [TOKEN]}):
-        assert await client.call("authenticate", wrong) == {"success": False, "message": "Invalid token"}
+    assert await client.call("authenticate", {"token": "wrong"}) == {"success": False, "message": "Invalid token"}
+    for wrong in ({"token": None}, {}, {"token": [TOKEN]}, {"token": ""}, None):
+        assert (await client.call("authenticate", wrong))["field"] == "token"
     assert (await client.call("subscribe_workflow", {"workflow_id": name}))["message"] == "Authentication required"
     assert await client.call("authenticate", {"token": TOKEN}) == {"success": True, "message": "Authentication successful"}
     await subscribe(client, "workflow", name)
