@@ -6,6 +6,7 @@ that shape.
 """
 
 import asyncio
+import time
 from dataclasses import asdict
 from itertools import chain, repeat
 from typing import Any, Final
@@ -24,6 +25,12 @@ MAX_MESSAGE_BYTES: Final = 512 * 1024
 #: How often the hub joins the group, which costs nothing while it is a member. The memory layer ends a membership after a
 #: day, and when a message was not taken for a minute.
 REJOIN_S: Final = 5.0
+
+#: After so long without a heartbeat (there is one each second) the membership is made anew.
+SILENCE_S: Final = 6.0
+
+#: How long a member may take to leave. It leaves over a connection that may hang.
+LEAVE_TIMEOUT_S: Final = 3.0
 
 #: Messages that may wait for the hub; a hub that is so far behind catches up from the journal.
 MAX_WAITING: Final = 1_000
@@ -85,8 +92,17 @@ class HubConsumer(AsyncConsumer):
 
     receiver: GroupReceiver
 
+    def __init__(self) -> None:
+        self._heard_at = time.monotonic()
+
+    def silent_for(self) -> float:
+        """Seconds since the group last said anything, or since this member was made."""
+        return time.monotonic() - self._heard_at
+
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Stock dispatch visits the database thread for every message; nothing here touches a database."""
+        if message["type"] != "hub.join":
+            self._heard_at = time.monotonic()
         await getattr(self, message["type"].replace(".", "_"))(message)
 
     def shed(self) -> None:
@@ -118,22 +134,48 @@ class HubConsumer(AsyncConsumer):
 
 
 class ChannelGroupInbox:
-    """Runs a `HubConsumer` for as long as the layer lasts."""
+    """Keeps a `HubConsumer` in the group.
 
-    def __init__(self, group: str) -> None:
+    A silent group is not always a quiet one: a layer can hold a subscription that Redis has forgotten or refused, on a
+    connection that looks alive. So after a silence longer than any heartbeat the layer is begun anew.
+    """
+
+    def __init__(self, group: str, silence_s: float = SILENCE_S) -> None:
         self._group = group
+        self._silence_s = silence_s
 
     async def run(self, receiver: GroupReceiver) -> None:
+        while True:
+            consumer = HubConsumer()
+            consumer.receiver = receiver
+            member = asyncio.create_task(self._be_member(consumer))
+            try:
+                while not member.done() and consumer.silent_for() < self._silence_s:
+                    await asyncio.wait((member,), timeout=self._silence_s - consumer.silent_for())
+                if member.done():
+                    await member
+                    return
+                log.info("group_silent", seconds=round(consumer.silent_for()))
+            finally:
+                member.cancel()
+                await asyncio.wait((member,), timeout=LEAVE_TIMEOUT_S)
+            await self._begin_anew()
+
+    async def _be_member(self, consumer: HubConsumer) -> None:
         pauses = chain((0.0,), repeat(REJOIN_S))
 
         async def receive() -> dict[str, Any]:
             await asyncio.sleep(next(pauses))
             return {"type": "hub.join", "group": self._group}
 
-        consumer = HubConsumer()
-        consumer.receiver = receiver
-
         async def send(message: dict[str, Any]) -> None:
             raise RuntimeError(f"the hub has no client to send {message['type']} to")
 
         await consumer({"type": "hub"}, receive, send)
+
+    async def _begin_anew(self) -> None:
+        """Have the layer forget its subscriptions and open new connections."""
+        try:
+            await _layer().flush()
+        except Exception as error:
+            log.info("group_flush_failed", reason=repr(error))

@@ -24,6 +24,7 @@ SAFE: Final = {
     "ENV": "production",
     "SECRET_KEY": "k" * 64,
     "ALLOWED_HOSTS": "ws.example.com",
+    "WS_CORS_ALLOWED_ORIGINS": "https://dash.example.com",
     "REDIS_URL": "redis://127.0.0.1:1/0",
     "WS_AUTH_TOKEN": "t" * 32,
 }
