@@ -13,7 +13,7 @@ AnyClient = NodeClient | PythonClient | PlainClient
 Connect = Callable[..., Awaitable[Any]]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def node() -> Iterator[NodeHost]:
     host = NodeHost()
     yield host
