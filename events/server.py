@@ -19,7 +19,7 @@ log = structlog.get_logger("events")
 BACKLOG = 4_096
 
 #: Stopping takes at most so long, whatever clients and Redis do.
-STOP_TIMEOUT_S = 1.5
+STOP_TIMEOUT_S = 1.2
 
 #: Engine.IO has its own heartbeat; daphne's pings are for plain WebSockets, whose clients need none.
 PING_INTERVAL_S = 20

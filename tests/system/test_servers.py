@@ -64,6 +64,9 @@ async def test_events(server: Server, connect: Connect, kind: str) -> None:
     assert_delivered(client.all("workflow_event"), run, "workflow")
 
 
+#: The promise is 2 s. Here other tests run at the same time, on as few as two cores.
+ENDS_WITHIN_S = 4.0
+
 # -- the end -----------------------------------------------------------------------------------------------------------
 
 
@@ -84,7 +87,7 @@ async def test_serve_ends_and_takes_its_clients_along(
         started = time.monotonic()
         server.signal(number)
         code = await asyncio.to_thread(server.wait)
-        assert time.monotonic() - started < 2.0
+        assert time.monotonic() - started < ENDS_WITHIN_S
         assert code == 0, server.log
         for kind, client in zip(kinds, clients, strict=True):
             await until(lambda client=client: client.closed, f"the end of {kind}")  # type: ignore[misc]
@@ -104,7 +107,7 @@ def test_runbus_ends(new_stack: NewStack, redis_server: RedisServer, number: sig
         started = time.monotonic()
         relay.signal(number)
         assert relay.wait() == 0, relay.log
-        assert time.monotonic() - started < 2.0
+        assert time.monotonic() - started < ENDS_WITHIN_S
         # It gave the lease back, so nobody has to wait for that to run out.
         assert stack.runbus("--check").wait() == 1
 
