@@ -11,11 +11,11 @@ from events.conf import EventsConfig
 from events.domain import errors
 from events.domain.errors import CommandError
 from events.domain.timestamps import iso
-from events.domain.topics import ALL, KINDS, topic_name
+from events.domain.topics import ALL, ALL_BOTS, KINDS, subscription, topic_name
 from events.fanout.hub import Hub
 from events.fanout.session import Session
 from events.ports import Unavailable
-from events.subscribe import ALL_BOTS, Subscriber, parse_options, subscription
+from events.subscribe import Subscriber, parse_options
 
 log = structlog.get_logger("events")
 

@@ -10,7 +10,7 @@ import structlog
 from events.domain import errors
 from events.domain.entry import Entry
 from events.domain.errors import CommandError
-from events.domain.topics import ALL, identifier_of, kind_of
+from events.domain.topics import subscription
 from events.fanout.hub import Hub
 from events.fanout.session import Session
 from events.fanout.topic import Topic
@@ -21,9 +21,6 @@ log = structlog.get_logger("events")
 
 Payload = dict[str, Any]
 
-#: The name of the subscription to everything on the wire; deployed dashboards know no other.
-ALL_BOTS: Final = "all_bots"
-
 #: Events in one `recent_events` message of a resume, and in one read of the history for it.
 PAGE: Final = 500
 
@@ -32,14 +29,6 @@ MAX_TYPES: Final = 100
 
 #: How often a resume looks whether the client has taken what it was sent.
 ROOM_INTERVAL_S: Final = 0.01
-
-
-def subscription(topic: str) -> Payload:
-    """How a topic is named to clients: `{"type": "workflow", "workflow_id": …}`, or `{"type": "all_bots"}`."""
-    if topic == ALL:
-        return {"type": ALL_BOTS}
-    kind = kind_of(topic)
-    return {"type": kind, f"{kind}_id": identifier_of(topic)}
 
 
 def snapshot_payload(topic: str, snapshot: Snapshot) -> Payload:

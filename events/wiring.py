@@ -5,6 +5,7 @@ import os
 import secrets
 import socket
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -97,7 +98,7 @@ def _redis_adapters(config: EventsConfig) -> Adapters:
     )
 
 
-class Process:
+class Process(ABC):
     """What every process has: its identity, its adapters, its background tasks, and its report to the others."""
 
     kind = ""
@@ -113,9 +114,9 @@ class Process:
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
         self._reported = Counters()
 
+    @abstractmethod
     def counters(self) -> Counters:
         """What this process has counted since it started."""
-        raise NotImplementedError
 
     def gauges(self) -> dict[str, Any]:
         return {}

@@ -1,11 +1,15 @@
 """Topic names: `workflow:<id>`, `bot:<id>`, `strategy:<id>`, and `all`."""
 
-from typing import Final
+from typing import Any, Final
 
 ALL: Final = "all"
 
 #: Kinds that are named by an id, in the order in which an event lists its topics.
 KINDS: Final = ("workflow", "bot", "strategy")
+
+
+#: The name of the subscription to everything on the wire; deployed dashboards know no other.
+ALL_BOTS: Final = "all_bots"
 
 
 def topic_name(kind: str, identifier: str) -> str:
@@ -21,3 +25,11 @@ def kind_of(topic: str) -> str:
 def identifier_of(topic: str) -> str:
     """The id within a topic name; empty for `all`. Ids may hold colons themselves."""
     return topic.partition(":")[2]
+
+
+def subscription(topic: str) -> dict[str, Any]:
+    """How a topic is named to clients: `{"type": "workflow", "workflow_id": …}`, or `{"type": "all_bots"}`."""
+    if topic == ALL:
+        return {"type": ALL_BOTS}
+    kind = kind_of(topic)
+    return {"type": kind, f"{kind}_id": identifier_of(topic)}

@@ -8,7 +8,7 @@ import structlog
 
 from events.domain.entry import Entry, Position
 from events.domain.timestamps import iso
-from events.domain.topics import ALL, identifier_of, kind_of
+from events.domain.topics import subscription
 from events.fanout.catch_up import CatchUp
 from events.fanout.counters import Counters
 from events.fanout.session import Session, Subscription
@@ -367,6 +367,4 @@ class Hub:
 
     def missed(self, name: str, first: int | None, last: int | None, reason: str) -> dict[str, object]:
         """What `events_missed` tells: the topic, the range of its offsets (null: unknown), and why."""
-        kind = kind_of(name)
-        body: dict[str, object] = {"type": "all_bots"} if name == ALL else {"type": kind, f"{kind}_id": identifier_of(name)}
-        return body | {"from": first, "to": last, "reason": reason, "epoch": self.position.epoch}
+        return subscription(name) | {"from": first, "to": last, "reason": reason, "epoch": self.position.epoch}

@@ -11,15 +11,12 @@ from typing import Any, Final
 import orjson
 
 from events.bus.redis_stream import RedisStreamReader
-from events.domain.topics import ALL, identifier_of, kind_of
+from events.domain.topics import ALL, ALL_BOTS, identifier_of, kind_of
 from events.protocol.errors import ProtocolError
 from events.soak.latency import Latencies
 from events.soak.ledger import Published, Stream
 from events.soak.traffic import FIELD
 from events.soak.transports import OnMessage, PollingTransport, Transport, WebSocketTransport
-
-#: What the server calls the subscription to everything.
-ALL_BOTS: Final = "all_bots"
 
 #: How the server announces a gap of the bus itself.
 BUS: Final = "bus"

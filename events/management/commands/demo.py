@@ -2,9 +2,9 @@
 
 import asyncio
 import signal
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from collections.abc import Callable
-from math import inf, isfinite
+from math import inf
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError
@@ -13,6 +13,7 @@ from events.conf import EventsConfig
 from events.demo import DemoExecutor
 from events.demo.outlets import BusOutlet, HttpOutlet, Outlet, PubSubOutlet, RefusedError
 from events.demo.progress import Progress
+from events.management.arguments import positive
 from events.ports import Unavailable
 
 URL: Final = "http://127.0.0.1:8001/api/events"
@@ -27,10 +28,10 @@ class Command(BaseCommand):
     help = "Publish realistic workflow runs: several bots and strategies at once, failures now and then."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--rate", type=_positive(float), default=10.0, help="events per second on average (default 10)")
+        parser.add_argument("--rate", type=positive(float), default=10.0, help="events per second on average (default 10)")
         length = parser.add_mutually_exclusive_group()
-        length.add_argument("--seconds", type=_positive(float), default=inf, help="start runs for so long, then end")
-        length.add_argument("--runs", type=_positive(int), default=inf, help="end after so many runs")
+        length.add_argument("--seconds", type=positive(float), default=inf, help="start runs for so long, then end")
+        length.add_argument("--runs", type=positive(int), default=inf, help="end after so many runs")
         parser.add_argument("--seed", type=int, help="the same number gives the same runs")
         parser.add_argument("--to", choices=("stream", "pubsub", "http"), help="default: stream with REDIS_URL, else http")
         parser.add_argument("--url", default=URL, help=f"where the server takes events over HTTP (default {URL})")
@@ -98,16 +99,3 @@ def _outlet(config: EventsConfig, options: dict[str, Any]) -> Outlet:
     if config.embedded:
         raise CommandError(f"--to {to} needs REDIS_URL; without Redis, publish to a running server with --to http.")
     return BusOutlet(config) if to == "stream" else PubSubOutlet(config)
-
-
-def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            raise ArgumentTypeError(f"{text!r} is not a number") from None
-        if not (value > 0 and isfinite(value)):
-            raise ArgumentTypeError(f"{text} is not above 0")
-        return value
-
-    return parse

@@ -4,9 +4,7 @@ import asyncio
 import signal
 import tempfile
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable
 from contextlib import ExitStack
-from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +12,7 @@ import orjson
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from events.management.arguments import positive
 from events.soak.conductor import Conductor
 from events.soak.plan import DEFAULT_FAULTS, FAULTS, SoakFailed, SoakPlan
 from events.soak.report import Report
@@ -34,10 +33,10 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         plan = SoakPlan()
         parser.add_argument(
-            "--rate", type=_positive(float), default=plan.rate, help=f"events per second (default {plan.rate:g})"
+            "--rate", type=positive(float), default=plan.rate, help=f"events per second (default {plan.rate:g})"
         )
         parser.add_argument(
-            "--seconds", type=_positive(float), default=plan.seconds, help=f"how long to publish (default {plan.seconds:g})"
+            "--seconds", type=positive(float), default=plan.seconds, help=f"how long to publish (default {plan.seconds:g})"
         )
         for name, text in (
             ("clients", "clients"),
@@ -46,7 +45,7 @@ class Command(BaseCommand):
             ("workflows", "workflows that the events are spread over"),
         ):
             default = getattr(plan, name)
-            parser.add_argument(f"--{name}", type=_positive(int), default=default, help=f"{text} (default {default})")
+            parser.add_argument(f"--{name}", type=positive(int), default=default, help=f"{text} (default {default})")
         parser.add_argument(
             "--polling",
             type=_share,
@@ -63,14 +62,14 @@ class Command(BaseCommand):
         faults.add_argument("--no-faults", action="store_const", const=(), dest="faults", help="load only")
         parser.add_argument(
             "--fault-every",
-            type=_positive(float),
+            type=positive(float),
             default=plan.fault_every_s,
             metavar="SECONDS",
             help=f"seconds between two faults (default {plan.fault_every_s:g})",
         )
         parser.add_argument(
             "--client-buffer",
-            type=_positive(int),
+            type=positive(int),
             default=0,
             metavar="BYTES",
             help="unsent bytes above which a client counts as slow (default: the servers' own)",
@@ -140,16 +139,3 @@ def _share(text: str) -> float:
     if not 0 <= value <= 1:
         raise ArgumentTypeError(f"{text} is not from 0 to 1")
     return value
-
-
-def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            raise ArgumentTypeError(f"{text!r} is not a number") from None
-        if not (value > 0 and isfinite(value)):
-            raise ArgumentTypeError(f"{text} is not above 0")
-        return value
-
-    return parse
