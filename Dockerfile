@@ -1,4 +1,4 @@
-# The browser's Socket.IO client, for the test client page.
+# The browser's packages: the Socket.IO client and charts.
 FROM node:22-alpine AS browser
 WORKDIR /build
 COPY package.json package-lock.json .npmrc ./
@@ -7,7 +7,7 @@ RUN npm ci --ignore-scripts
 # Python packages, all of them ready-made: no compiler is needed.
 FROM python:3.11-slim AS packages
 COPY requirements.txt ./
-RUN python -m venv /opt/venv && /opt/venv/bin/pip install --no-cache-dir --only-binary=:all: -r requirements.txt
+RUN python -m venv /opt/venv && /opt/venv/bin/pip install --no-cache-dir --only-binary=:all: --require-hashes -r requirements.txt
 
 FROM python:3.11-slim
 ENV PATH=/opt/venv/bin:$PATH \
@@ -18,6 +18,7 @@ RUN useradd --system --uid 10001 server && install -d -o server /data
 WORKDIR /app
 COPY --from=packages /opt/venv /opt/venv
 COPY --from=browser /build/node_modules/socket.io-client/dist ./node_modules/socket.io-client/dist
+COPY --from=browser /build/node_modules/uplot/dist ./node_modules/uplot/dist
 COPY manage.py ./
 COPY deploy ./deploy
 COPY templates ./templates

@@ -89,6 +89,7 @@ class CommandHandler:
     def refuse(self, session: Session, payload: Payload) -> Payload:
         """Tell a client what was wrong."""
         self._hub.counters.errors += 1
+        self._hub.counters.count("errors", str(payload["code"]))
         session.emit("error", payload)
         return payload
 

@@ -129,7 +129,7 @@ async def _read_processes(
         own = process.report(with_clients=with_clients)
         reports = [report for report in reports if report.process != process.name] + [own]
         counted = Counter(counted) + Counter(process.unreported())
-    return reports, {name: counted.get(name, 0) for name in Counters().as_dict()}
+    return reports, Counters().as_dict() | counted
 
 
 async def read_health(adapters: Adapters, process: ServerProcess | None) -> Health:

@@ -7,7 +7,7 @@ import socket
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -158,7 +158,7 @@ class Process(ABC):
 
     async def report_now(self) -> None:
         """Tell the registry. Counters are told once: what could not be delivered goes with the next report."""
-        now = replace(self.counters())
+        now = self.counters().copy()
         await self.adapters.registry.report(self.report(now.since(self._reported)), REPORT_TTL_S)
         self._reported = now
 
@@ -211,11 +211,12 @@ class ServerProcess(Process):
         log.info("server_started", process=self.name, embedded=self.config.embedded)
 
     def counters(self) -> Counters:
-        counted = replace(self.hub.counters)
+        counted = self.hub.counters.copy()
         if self.relay is not None:
             relayed = self.relay.counters
             counted.received, counted.rejected = relayed.received, relayed.rejected
             counted.gaps, counted.missed = relayed.gaps, relayed.missed
+            counted.labelled.update(relayed.labelled)
         return counted
 
     def gauges(self) -> dict[str, Any]:

@@ -56,7 +56,7 @@ install_python_packages() {
     name=$(basename "${1:-requirements.txt}" .txt)
     is_done "$name" "$sum" && return
     echo "Installing Python packages ($name) ..."
-    pip_install -r "${1:-requirements.txt}"
+    pip_install --require-hashes -r "${1:-requirements.txt}"
     printf '%s\n' "$sum" >".venv/stamp-$name"
 }
 

@@ -286,11 +286,20 @@ def test_the_example_can_be_used_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
-def test_every_package_has_an_exact_version(name: str) -> None:
-    lines = [line for line in (ROOT / name).read_text().splitlines() if line and not line.startswith(("#", "-r "))]
+def test_every_package_has_an_exact_version_and_hashes(name: str) -> None:
+    lines = (ROOT / name).read_text().replace("\\\n", " ").splitlines()
     assert lines
     for line in lines:
-        assert re.fullmatch(r"[A-Za-z0-9._-]+(\[[a-z]+\])?==[0-9][0-9a-z.]*", line), line
+        package = r"[A-Za-z0-9._-]+(\[[a-z]+\])?==[0-9][0-9a-z.]*( ; [^#]+?)?"
+        assert re.fullmatch(package + r"(\s+--hash=sha256:[0-9a-f]{64})+", line), line
+
+
+@pytest.mark.parametrize("name", ["requirements", "requirements-dev"])
+def test_every_package_that_is_asked_for_is_locked_as_it_is_asked_for(name: str) -> None:
+    asked = re.findall(r"^([\w.-]+)(?:\[\w+\])?==([\w.]+)", (ROOT / f"{name}.in").read_text(), re.MULTILINE)
+    locked = re.findall(r"^([\w.-]+)(?:\[\w+\])?==([\w.]+)", (ROOT / f"{name}.txt").read_text(), re.MULTILINE)
+    assert asked
+    assert {(package.lower(), version) for package, version in asked} <= {(found.lower(), version) for found, version in locked}
 
 
 def test_browser_packages_have_exact_versions_and_no_address() -> None:

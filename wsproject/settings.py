@@ -172,9 +172,14 @@ STATIC_ROOT = BASE_DIR / "staticfiles"
 #: The browser's Socket.IO client, as its package ships it; `{% static "vendor/socket.io-client/socket.io.min.js" %}`.
 SOCKET_IO_CLIENT: Final = BASE_DIR / "node_modules" / "socket.io-client" / "dist"
 
+#: Packages whose files pages load, each served under `vendor/<name>/`.
+BROWSER_PACKAGES: Final = {
+    "socket.io-client": SOCKET_IO_CLIENT,
+    "uplot": BASE_DIR / "node_modules" / "uplot" / "dist",  # charts
+}
+
 STATICFILES_DIRS: list[Path | tuple[str, Path]] = [BASE_DIR / "static"]
-if SOCKET_IO_CLIENT.is_dir():
-    STATICFILES_DIRS.append(("vendor/socket.io-client", SOCKET_IO_CLIENT))
+STATICFILES_DIRS += [(f"vendor/{name}", folder) for name, folder in BROWSER_PACKAGES.items() if folder.is_dir()]
 
 # Development serves files from where they are, so a change shows at once. Production serves collected, compressed
 # files whose names carry their content's hash, and caches them for good.

@@ -1,6 +1,7 @@
 """What a process counts of its work since it started."""
 
-from dataclasses import asdict, dataclass
+from collections import Counter
+from dataclasses import dataclass, field, fields
 
 
 @dataclass(slots=True)
@@ -8,7 +9,8 @@ class Counters:
     """connections: clients that ever connected · sent: events delivered, replays included · errors: commands refused
     received: events relayed · rejected: documents that were no events
     gaps: times that an input could not read everything · missed: documents known to have been lost that way
-    repairs: times that the journal was read because the group lost something · lagged: times that a client fell behind"""
+    repairs: times that the journal was read because the group lost something · lagged: times that a client fell behind
+    labelled: counts with a label, under `name:label`, for example `errors:unknown_command`; see `count`"""
 
     connections: int = 0
     sent: int = 0
@@ -19,11 +21,25 @@ class Counters:
     missed: int = 0
     repairs: int = 0
     lagged: int = 0
+    labelled: Counter[str] = field(default_factory=Counter)
+
+    def count(self, name: str, label: str, amount: int = 1) -> None:
+        """Count under a label. Labels come from a small fixed set (error codes, limits), never from what a client sent."""
+        self.labelled[f"{name}:{label}"] += amount
+
+    def copy(self) -> "Counters":
+        copied = Counters(**{name: getattr(self, name) for name in _PLAIN})
+        copied.labelled = self.labelled.copy()
+        return copied
 
     def as_dict(self) -> dict[str, int]:
-        return asdict(self)
+        """All counts by name, the labelled ones under `name:label`."""
+        return {name: getattr(self, name) for name in _PLAIN} | self.labelled
 
     def since(self, earlier: "Counters") -> dict[str, int]:
         """What was counted after `earlier`."""
         before = earlier.as_dict()
-        return {name: value - before[name] for name, value in self.as_dict().items()}
+        return {name: value - before.get(name, 0) for name, value in self.as_dict().items()}
+
+
+_PLAIN = [each.name for each in fields(Counters) if each.name != "labelled"]
