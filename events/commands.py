@@ -75,7 +75,9 @@ class CommandHandler:
                 known = ", ".join(sorted(_COMMANDS))
                 message = f"Unknown command {name[:64]!r}. Known commands: {known}."
                 raise CommandError(errors.UNKNOWN_COMMAND, message, "event")
-            return await command(self, session, data)
+            answer = await command(self, session, data)
+            session.note_command(name[:64], _subject(data), "")
+            return answer
         except CommandError as error:
             payload = error.payload()
         except Unavailable:
@@ -84,12 +86,14 @@ class CommandHandler:
         except Exception:
             log.exception("command_failed", sid=session.sid, command=name[:64])
             payload = CommandError(errors.INTERNAL_ERROR, "The command failed on the server. Try again.").payload()
+        session.note_command(name[:64], _subject(data), str(payload["code"]))
         return self.refuse(session, payload)
 
     def refuse(self, session: Session, payload: Payload) -> Payload:
         """Tell a client what was wrong."""
         self._hub.counters.errors += 1
         self._hub.counters.count("errors", str(payload["code"]))
+        session.last_error = (time.time(), payload)
         session.emit("error", payload)
         return payload
 
@@ -172,6 +176,14 @@ def _object(data: Any, field: str) -> Mapping[str, Any]:
     if not isinstance(data, dict):
         raise CommandError(errors.INVALID_PAYLOAD, f"The payload must be a JSON object with the field {field}.", field)
     return data
+
+
+def _subject(data: Any) -> str:
+    """What a command was about: the id or the type that it named."""
+    if not isinstance(data, dict):
+        return ""
+    named = (data.get(field) for field in (*_CAMEL_CASE, *_CAMEL_CASE.values(), "type"))
+    return next((value for value in named if isinstance(value, str)), "")
 
 
 def _check_token(token: Any) -> None:

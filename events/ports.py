@@ -5,7 +5,7 @@ suite in tests/contracts. Adapters raise `Unavailable` when their backend cannot
 nothing else that a caller is expected to handle unless a method says so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -311,7 +311,6 @@ class ProcessReport:
     started:  Unix time; `at` is when the report was made
     gauges:   what is true now (clients, subscriptions, ...)
     counters: what was counted since the previous report; the registry adds them up over all processes, dead ones too
-    clients:  one row per live client (see `events.stats.ClientRow`)
     """
 
     process: str
@@ -322,7 +321,20 @@ class ProcessReport:
     at: float
     gauges: dict[str, Any] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
-    clients: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientChanges:
+    """How a process's clients differ from what it told before.
+
+    rows: the row of each client that is new or changed, by sid, as JSON (see `events.stats.ClientRow`)
+    gone: clients that left
+    anew: True when what was told before is to be forgotten first
+    """
+
+    rows: Mapping[str, bytes] = field(default_factory=dict)
+    gone: Sequence[str] = ()
+    anew: bool = False
 
 
 class ClientRegistry(Protocol):
@@ -340,7 +352,56 @@ class ClientRegistry(Protocol):
     async def totals(self) -> dict[str, int]:
         """The counters of all processes that ever reported."""
 
+    async def put_clients(self, process: str, changes: ClientChanges, ttl_s: float) -> int:
+        """Change the rows of a process's clients, and keep all of them for `ttl_s` from now. Returns how many rows there are
+        then: another number than the caller has clients told of means that the registry lost some, and wants them anew."""
+
+    async def clients(self, process: str) -> dict[str, bytes]:
+        """The rows of a process's clients by sid. Changes that come while they are read may or may not be in it."""
+
+    async def client(self, sid: str) -> bytes | None:
+        """The row of one client, whichever live process it is connected to."""
+
     async def close(self) -> None: ...
+
+
+# -- requests to another process ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ControlRequest:
+    """What is asked of the process that owns a client. `fields` are what the action needs besides."""
+
+    action: str
+    sid: str
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ControlReply:
+    """What became of a request.
+
+    outcome: `done`. `refused`: nothing was done, `detail` says why. `unheard`: the process did not hear it in time and never
+             will, so nothing was done. `unknown`: the process took it and did not say in time what became of it.
+    data:    what was asked for
+    """
+
+    outcome: Literal["done", "refused", "unheard", "unknown"]
+    detail: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+CarryOut = Callable[[ControlRequest], ControlReply]
+
+
+class ControlChannel(Protocol):
+    """Requests from any process to a named one. Each is carried out at most once, and whoever asked learns whether."""
+
+    async def ask(self, process: str, request: ControlRequest, wait_s: float) -> ControlReply:
+        """Ask, and wait up to `wait_s` for the reply. After `Unavailable` nobody can know whether it was carried out."""
+
+    async def serve(self, process: str, carry_out: CarryOut) -> None:
+        """Carry out what is asked of `process`, one request at a time, until cancelled. `carry_out` must not block or raise."""
 
 
 @dataclass(frozen=True, slots=True)

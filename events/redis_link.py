@@ -119,6 +119,22 @@ class Keys:
         """String: the report of one process, as JSON."""
         return f"{self.prefix}:report:{process}"
 
+    def clients(self, process: str) -> str:
+        """Hash: the row of each client of one process by sid, as JSON."""
+        return f"{self.prefix}:clients:{process}"
+
+    def control(self, process: str) -> str:
+        """List: ids of requests that wait for one process."""
+        return f"{self.prefix}:control:{process}"
+
+    def control_request(self, name: str) -> str:
+        """String: the text of one request, as JSON, while somebody waits for it to be carried out."""
+        return f"{self.prefix}:control-request:{name}"
+
+    def control_reply(self, name: str) -> str:
+        """List of one: the reply to one request, as JSON."""
+        return f"{self.prefix}:control-reply:{name}"
+
     @property
     def totals(self) -> str:
         """Hash: counters of all processes that ever reported."""

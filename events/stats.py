@@ -4,8 +4,10 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final
+
+import orjson
 
 from events.bridge import ask
 from events.conf import EventsConfig
@@ -49,6 +51,15 @@ class ClientRow:
     lagging: bool
 
 
+_ROW_FIELDS: Final = frozenset(each.name for each in fields(ClientRow))
+
+
+def parse_row(text: bytes) -> ClientRow:
+    """A row from its JSON text. Fields that only a newer release knows are passed over."""
+    row = orjson.loads(text)
+    return ClientRow(**(row if row.keys() == _ROW_FIELDS else {name: row[name] for name in _ROW_FIELDS}))
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """All processes at one time.
@@ -64,6 +75,10 @@ class Snapshot:
     clients: list[ClientRow]
     totals: dict[str, int]
     recent_buffer: int
+
+    def gauge(self, name: str) -> int:
+        """The sum of a gauge over all processes that have it."""
+        return sum(report.gauges.get(name, 0) for report in self.processes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +108,9 @@ class Health:
 
 def snapshot() -> Snapshot:
     """What is known of all processes. Raises `Unavailable`. Callable from any thread but not on the event loop."""
-    return ask(read_snapshot)
+    # The rows become objects here: with ten thousand of them that takes a while, and the loop has clients to serve.
+    found, rows = ask(_read_all)
+    return replace(found, clients=[parse_row(row) for row in rows])
 
 
 def health() -> Health:
@@ -105,29 +122,38 @@ def health() -> Health:
         return Health(time.time(), time.time(), broken, broken, Emergency(), 0, 0)
 
 
-async def read_snapshot(adapters: Adapters, process: ServerProcess | None) -> Snapshot:
-    """As `snapshot`, on the event loop."""
-    reports, counted = await _read_processes(adapters, process, with_clients=True)
+async def _read_all(adapters: Adapters, process: ServerProcess | None) -> tuple[Snapshot, list[bytes]]:
+    """All but the clients, and the clients' rows."""
+    found = await read_summary(adapters, process)
+    rows: list[bytes] = []
+    for report in found.processes:
+        if process is not None and report.process == process.name:
+            rows += (await process.presence.rows()).values()
+        elif report.kind == ServerProcess.kind:
+            rows += (await adapters.registry.clients(report.process)).values()
+    return found, rows
+
+
+async def read_summary(adapters: Adapters, process: ServerProcess | None) -> Snapshot:
+    """As `snapshot`, on the event loop and without the clients."""
+    reports, counted = await _read_processes(adapters, process)
     position = await adapters.history.position()
-    servers = [report for report in reports if report.kind == "server"]
+    servers = [report for report in reports if report.kind == ServerProcess.kind]
     return Snapshot(
         at=time.time(),
         started=min((report.started for report in servers), default=time.time()),
         processes=sorted(reports, key=lambda report: report.started),
-        clients=[ClientRow(**row) for report in servers for row in report.clients],
+        clients=[],
         totals=counted,
         recent_buffer=min(position.number, EventsConfig.from_settings().history.recent_events),
     )
 
 
-async def _read_processes(
-    adapters: Adapters, process: ServerProcess | None, *, with_clients: bool
-) -> tuple[list[ProcessReport], dict[str, int]]:
+async def _read_processes(adapters: Adapters, process: ServerProcess | None) -> tuple[list[ProcessReport], dict[str, int]]:
     """The live processes' reports and everybody's counters. Of ourselves we know more than we last reported."""
     reports, counted = await asyncio.gather(adapters.registry.reports(), adapters.registry.totals())
     if process is not None:
-        own = process.report(with_clients=with_clients)
-        reports = [report for report in reports if report.process != process.name] + [own]
+        reports = [report for report in reports if report.process != process.name] + [process.report()]
         counted = Counter(counted) + Counter(process.unreported())
     return reports, Counters().as_dict() | counted
 
@@ -138,7 +164,7 @@ async def read_health(adapters: Adapters, process: ServerProcess | None) -> Heal
         _component(adapters.state.ping()),
         _component(_check_events(adapters, process)),
         _answer(adapters.state.emergency(), Emergency()),
-        _answer(_read_processes(adapters, process, with_clients=False), None),
+        _answer(_read_processes(adapters, process), None),
     )
     now = time.time()
     if found is None:
@@ -155,13 +181,12 @@ async def read_health(adapters: Adapters, process: ServerProcess | None) -> Heal
 
 async def stats_update(process: ServerProcess) -> dict[str, Any]:
     """The body of the `stats_update` event: what `/metrics` tells of all processes, without the list of clients."""
-    found = await read_snapshot(process.adapters, process)
-    subscriptions = sum(row.workflows + row.bots + row.strategies + row.everything for row in found.clients)
+    found = await read_summary(process.adapters, process)
     return {
         "timestamp": iso(found.at),
         "uptime_seconds": int(found.at - found.started),
-        "connections": {"current": len(found.clients), "total": found.totals["connections"]},
-        "subscriptions": {"total": subscriptions},
+        "connections": {"current": found.gauge("clients"), "total": found.totals["connections"]},
+        "subscriptions": {"total": found.gauge("subscriptions")},
         "events": {
             "received": found.totals["received"],
             "sent": found.totals["sent"],

@@ -128,7 +128,7 @@ class Subscriber:
             if snapshot is not None:
                 session.emit("execution_snapshot", snapshot_payload(name, snapshot))
             if place.missed is not None:
-                session.emit("events_missed", place.missed)
+                session.tell_missed(place.missed)
             after = await self._replay_deep(session, name, place, options)
             # One step from here on.
             if not session.closed:
@@ -201,7 +201,7 @@ class Subscriber:
             offset = reached
         if self._hub.position.epoch != place.epoch:
             # Offsets of the epoch that ended mean nothing in the one that began while we read.
-            session.emit("events_missed", self._hub.missed(name, None, None, "history_lost"))
+            session.tell_missed(self._hub.missed(name, None, None, "history_lost"))
             return None
         return offset
 
@@ -217,7 +217,7 @@ class Subscriber:
     def _tell_gap(self, session: Session, topic: Topic, offset: int, last: int) -> None:
         """Tell a client of what was trimmed from the history between its offset and `last`, if anything was."""
         if last > offset:
-            session.emit("events_missed", self._hub.missed(topic.name, offset + 1, last, "history_trimmed"))
+            session.tell_missed(self._hub.missed(topic.name, offset + 1, last, "history_trimmed"))
 
     async def _wait_for_room(self, session: Session) -> None:
         """Wait until the client has taken half of what it may have unsent; it is cut off when it takes too long."""
@@ -239,4 +239,5 @@ class Subscriber:
 
     def _count(self, session: Session, events: int) -> None:
         session.sent += events
+        session.replays += 1
         self._hub.counters.sent += events

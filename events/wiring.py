@@ -19,14 +19,28 @@ from events.channel_groups import ChannelGroupInbox, ChannelGroupSender
 from events.clients.memory import MemoryClientRegistry
 from events.clients.redis import RedisClientRegistry
 from events.conf import GROUP_NAME, EventsConfig
+from events.control_channel.memory import MemoryControlChannel
+from events.control_channel.redis import RedisControlChannel
 from events.fanout.counters import Counters
+from events.fanout.desk import OperatorDesk
 from events.fanout.hub import Hub
+from events.fanout.presence import Presence
 from events.fanout.relay import Relay
 from events.history.memory import MemoryHistory
 from events.history.redis import RedisHistory
 from events.lease.memory import MemoryLease
 from events.lease.redis import RedisLease
-from events.ports import BusReader, ClientRegistry, EventBus, History, Lease, ProcessReport, StateStore, Unavailable
+from events.ports import (
+    BusReader,
+    ClientRegistry,
+    ControlChannel,
+    EventBus,
+    History,
+    Lease,
+    ProcessReport,
+    StateStore,
+    Unavailable,
+)
 from events.redis_link import Keys, RedisLink
 from events.state.memory import MemoryStateStore
 from events.state.redis import RedisStateStore
@@ -38,7 +52,7 @@ log = structlog.get_logger("events")
 REPORT_INTERVAL_S = 1.0
 REPORT_SOON_S = 0.1
 
-#: A report has a row for each client; with more clients than this it is made once in the interval, whatever changes.
+#: A report looks at each client; with more clients than this it is made once in the interval, whatever changes.
 REPORT_SOON_CLIENTS = 200
 
 #: A process that has not reported for so long is taken as dead.
@@ -55,6 +69,7 @@ class Adapters:
     registry: ClientRegistry
     lease: Lease
     state: StateStore
+    control: ControlChannel
     link: RedisLink | None = None
 
     async def close(self) -> None:
@@ -77,7 +92,9 @@ def build_adapters(config: EventsConfig) -> Adapters:
 def _memory_adapters(config: EventsConfig) -> Adapters:
     bus = MemoryBus(config.bus_events)
     history = MemoryHistory(config.history)
-    return Adapters(bus, [bus.reader()], history, MemoryClientRegistry(), MemoryLease(), MemoryStateStore())
+    return Adapters(
+        bus, [bus.reader()], history, MemoryClientRegistry(), MemoryLease(), MemoryStateStore(), MemoryControlChannel()
+    )
 
 
 def _redis_adapters(config: EventsConfig) -> Adapters:
@@ -94,6 +111,7 @@ def _redis_adapters(config: EventsConfig) -> Adapters:
         registry=RedisClientRegistry(link, keys),
         lease=RedisLease(link, keys),
         state=RedisStateStore(link, keys),
+        control=RedisControlChannel(link, keys),
         link=link,
     )
 
@@ -121,9 +139,6 @@ class Process(ABC):
     def gauges(self) -> dict[str, Any]:
         return {}
 
-    def clients(self) -> list[dict[str, Any]]:
-        return []
-
     def build_relay(self) -> Relay:
         """The relay that this process runs, if it runs one."""
         config, adapters = self.config, self.adapters
@@ -142,7 +157,7 @@ class Process(ABC):
         """What was counted since the last report."""
         return self.counters().since(self._reported)
 
-    def report(self, counters: dict[str, int] | None = None, *, with_clients: bool = True) -> ProcessReport:
+    def report(self, counters: dict[str, int] | None = None) -> ProcessReport:
         """What this process says of itself now."""
         return ProcessReport(
             process=self.name,
@@ -153,7 +168,6 @@ class Process(ABC):
             at=time.time(),
             gauges=self.gauges(),
             counters=counters or {},
-            clients=self.clients() if with_clients else [],
         )
 
     async def report_now(self) -> None:
@@ -197,6 +211,7 @@ class ServerProcess(Process):
     def __init__(self, config: EventsConfig) -> None:
         super().__init__(config)
         self.hub = Hub(self.adapters.history, config.history.recent_events)
+        self.presence = Presence(self.adapters.registry, self.name, self.hub.sessions)
         self.relay = self.build_relay() if config.embedded else None
 
     def start(self) -> None:
@@ -206,6 +221,7 @@ class ServerProcess(Process):
         self.tasks.start("hub", self.hub.run)
         self.tasks.start("catch-up", self.hub.catch_up.run)
         self.tasks.start("report", lambda: self.run_reports(self.hub.changed))
+        self.tasks.start("control", lambda: self.adapters.control.serve(self.name, OperatorDesk(self.hub).carry_out))
         if self.relay is not None:
             self.tasks.start("relay", self.relay.run)
         log.info("server_started", process=self.name, embedded=self.config.embedded)
@@ -220,10 +236,16 @@ class ServerProcess(Process):
         return counted
 
     def gauges(self) -> dict[str, Any]:
-        return {"clients": len(self.hub.sessions), "lagging": len(self.hub.catch_up)}
+        sessions = self.hub.sessions
+        return {
+            "clients": len(sessions),
+            "lagging": len(self.hub.catch_up),
+            "subscriptions": sum(len(session.topics) for session in sessions.values()),
+        }
 
-    def clients(self) -> list[dict[str, Any]]:
-        return [session.row() | {"process": self.name} for session in self.hub.sessions.values()]
+    async def report_now(self) -> None:
+        await super().report_now()
+        await self.presence.update(REPORT_TTL_S)
 
 
 class RelayProcess(Process):

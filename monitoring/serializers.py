@@ -157,7 +157,7 @@ class ProcessSerializer(serializers.Serializer[ProcessReport]):
     clients = serializers.SerializerMethodField()
 
     def get_clients(self, report: ProcessReport) -> int:
-        return len(report.clients)
+        return int(report.gauges.get("clients", 0))
 
 
 class ClientSumsSerializer(serializers.Serializer[Snapshot]):

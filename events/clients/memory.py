@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from events.clients.encoding import decode, encode
-from events.ports import ProcessReport
+from events.ports import ClientChanges, ProcessReport
 
 
 class MemoryClientRegistry:
@@ -14,6 +14,7 @@ class MemoryClientRegistry:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._reports: dict[str, tuple[float, bytes]] = {}
+        self._rows: dict[str, tuple[float, dict[str, bytes]]] = {}
         self._totals: Counter[str] = Counter()
 
     async def report(self, report: ProcessReport, ttl_s: float) -> None:
@@ -22,6 +23,7 @@ class MemoryClientRegistry:
 
     async def withdraw(self, process: str) -> None:
         self._reports.pop(process, None)
+        self._rows.pop(process, None)
 
     async def reports(self) -> list[ProcessReport]:
         """In the order of the processes' names."""
@@ -31,6 +33,25 @@ class MemoryClientRegistry:
 
     async def totals(self) -> dict[str, int]:
         return dict(self._totals)
+
+    async def put_clients(self, process: str, changes: ClientChanges, ttl_s: float) -> int:
+        rows = {} if changes.anew else await self.clients(process)
+        rows |= changes.rows
+        for sid in changes.gone:
+            rows.pop(sid, None)
+        self._rows[process] = (self._clock() + ttl_s, rows)
+        return len(rows)
+
+    async def clients(self, process: str) -> dict[str, bytes]:
+        until, rows = self._rows.get(process, (0.0, {}))
+        return dict(rows) if until > self._clock() else {}
+
+    async def client(self, sid: str) -> bytes | None:
+        for report in await self.reports():
+            row = (await self.clients(report.process)).get(sid)
+            if row is not None:
+                return row
+        return None
 
     async def close(self) -> None:
         """Nothing to close."""

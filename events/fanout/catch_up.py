@@ -110,7 +110,7 @@ class CatchUp:
         """Tell the client when events of a topic between what it was sent and `before` are in no history any more."""
         served = session.offsets[name]
         if before > served:
-            session.emit("events_missed", self._hub.missed(name, served + 1, before, "client_too_slow"))
+            session.tell_missed(self._hub.missed(name, served + 1, before, "client_too_slow"))
 
     def _go_live(self, session: Session) -> None:
         for name in session.offsets:

@@ -99,7 +99,7 @@ class Hub:
         body = {"type": "bus", "source": gap.source, "reason": gap.reason, "count": gap.count} | times
         for session in list(self.sessions.values()):
             if session.topics:
-                session.emit("events_missed", body)
+                session.tell_missed(body)
 
     def _apply(self, entries: Sequence[Entry]) -> None:
         """Hand consecutive entries to the sessions. The hot path: nothing here waits, encodes or logs per delivery."""
@@ -363,7 +363,7 @@ class Hub:
 
     def _tell_missed(self, sessions: Iterable[Session], name: str, first: int | None, last: int | None, reason: str) -> None:
         for session in list(sessions):
-            session.emit("events_missed", self.missed(name, first, last, reason))
+            session.tell_missed(self.missed(name, first, last, reason))
 
     def missed(self, name: str, first: int | None, last: int | None, reason: str) -> dict[str, object]:
         """What `events_missed` tells: the topic, the range of its offsets (null: unknown), and why."""

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -17,6 +17,10 @@ REPLY_ALLOWANCE = 4
 
 #: Topics listed in a client's row.
 ROW_TOPICS = 20
+
+#: Commands of a client that are remembered, and characters of what each named.
+RECENT_COMMANDS = 20
+SUBJECT_LENGTH = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,10 @@ class Session:
     cursor:  None while live; else the number of the last entry considered, and the session is lagging
     offsets: while lagging, the offset of the last event served per topic, to tell exactly what was missed
     sent:    events delivered, replays included
+    replays: `recent_events` sent
+    gaps:    times that it was told of events it misses; `missed` is how many they were, as far as that is known
+    last_error: when the last `error` was sent, and its body
+    commands: the last commands: when, name, the id or type that it named, code of the error if it was refused
     """
 
     sid: str
@@ -66,6 +74,11 @@ class Session:
     cursor: int | None = None
     offsets: dict[str, int] = field(default_factory=dict)
     sent: int = 0
+    replays: int = 0
+    gaps: int = 0
+    missed: int = 0
+    last_error: tuple[float, dict[str, Any]] | None = None
+    commands: list[tuple[float, str, str, str]] = field(default_factory=list)
     closed: bool = False
 
     @property
@@ -97,6 +110,24 @@ class Session:
         self.sent += len(deliveries)
         return True
 
+    def tell_missed(self, body: Mapping[str, Any]) -> None:
+        """Tell this client of events that it does not get."""
+        self.emit("events_missed", body)
+        first, last = body.get("from"), body.get("to")
+        self.gaps += 1
+        if first is not None and last is not None:
+            self.missed += last - first + 1
+
+    def note_command(self, name: str, subject: str, error: str) -> None:
+        """Remember a command for whoever looks into what this client does."""
+        self.commands.append((time.time(), name, subject[:SUBJECT_LENGTH], error))
+        del self.commands[:-RECENT_COMMANDS]
+
+    def mark(self) -> Hashable:
+        """Differs when the row does. Cheaper than a row."""
+        newest = next(reversed(self.topics), None)
+        return (self.transport, self.authenticated, len(self.topics), newest, self.sent, self.pipe.pending, self.lagging)
+
     def row(self) -> dict[str, Any]:
         """What is shown of this client in lists (`events.stats.ClientRow` less the process)."""
         kinds = Counter(kind_of(topic) for topic in self.topics)
@@ -117,7 +148,28 @@ class Session:
             "lagging": self.lagging,
         }
 
+    def detail(self) -> dict[str, Any]:
+        """What is shown of this client alone (`events.control.ClientDetail`)."""
+        at, error = self.last_error or (None, None)
+        row = self.row()
+        return {name: row[name] for name in _DETAIL_ROW} | {
+            "subscriptions": [(name, sorted(each.types) if each.types else None) for name, each in self.topics.items()],
+            "cursor": self.cursor,
+            "replays": self.replays,
+            "gaps": self.gaps,
+            "missed": self.missed,
+            "last_error": error,
+            "last_error_at": at,
+            "commands": self.commands[::-1],
+        }
+
     def wants(self, delivery: Delivery) -> bool:
         """Whether an entry read from the journal is for this client."""
         topics = self.topics
         return any(topics[name].wants(delivery) for name in delivery.entry.topics if name in topics)
+
+
+#: Fields of a row that the page of one client has too.
+_DETAIL_ROW = (
+    "sid", "transport", "address", "user_agent", "connected_at", "authenticated", "sent", "backlog_bytes", "lagging",
+)  # fmt: skip

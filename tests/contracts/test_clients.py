@@ -9,7 +9,7 @@ import pytest
 from events.clients.encoding import decode, encode
 from events.clients.memory import MemoryClientRegistry
 from events.clients.redis import RedisClientRegistry
-from events.ports import ClientRegistry, ProcessReport, Unavailable
+from events.ports import ClientChanges, ClientRegistry, ProcessReport, Unavailable
 from events.redis_link import Keys, RedisLink
 from tests.contracts.support import Clock, eventually
 from tests.redis_server import RedisServer
@@ -40,7 +40,7 @@ def registered(request: pytest.FixtureRequest, link: RedisLink, keys: Keys) -> R
 
 
 async def _all_expired(link: RedisLink, keys: Keys) -> bool:
-    return bool(await link.call("EXISTS", keys.report("short")) == 0)
+    return bool(await link.call("EXISTS", keys.report("short"), keys.clients("short")) == 0)
 
 
 def report(process: str = "p1", **fields: Any) -> ProcessReport:
@@ -57,7 +57,6 @@ async def test_a_report_comes_back_whole(registered: Registered) -> None:
     full = report(
         gauges={"clients": 2, "lag": 0.5, "name": "é🎉", "none": None},
         counters={"sent": 3},
-        clients=[{"sid": "a", "topics": ["all"], "authenticated": True}, {"sid": "b"}],
     )
     await registered.registry.report(full, 60)
     assert await registered.registry.reports() == [full]
@@ -108,6 +107,46 @@ async def test_a_report_is_not_tied_to_its_maker(registered: Registered) -> None
     assert found.gauges == {"clients": 1}
     found.gauges["clients"] = 98
     assert (await registered.registry.reports())[0].gauges == {"clients": 1}
+
+
+async def test_rows_of_clients_are_added_replaced_and_dropped(registered: Registered) -> None:
+    registry = registered.registry
+    assert await registry.clients("p1") == {}
+    assert await registry.put_clients("p1", ClientChanges({"a": b"1", "b": b"2"}), 60) == 2
+    assert await registry.put_clients("p1", ClientChanges({"b": b"3", "c": b"4"}, ["a", "never"]), 60) == 2
+    assert await registry.clients("p1") == {"b": b"3", "c": b"4"}
+    assert await registry.put_clients("p1", ClientChanges(), 60) == 2
+    assert await registry.put_clients("p1", ClientChanges({"d": b"5"}, anew=True), 60) == 1
+    assert await registry.clients("p1") == {"d": b"5"}
+    assert await registry.put_clients("p1", ClientChanges(gone=["d"]), 60) == 0
+    assert await registry.clients("p1") == {}
+
+
+async def test_ten_thousand_rows_come_back_whole(registered: Registered) -> None:
+    rows = {f"sid-{number}": b"row %d" % number for number in range(10_000)}
+    assert await registered.registry.put_clients("p1", ClientChanges(rows), 60) == 10_000
+    assert await registered.registry.clients("p1") == rows
+
+
+async def test_one_client_is_found_in_whichever_live_process_it_is(registered: Registered) -> None:
+    registry = registered.registry
+    assert await registry.client("a") is None
+    for process, sid in (("p1", "a"), ("p2", "b")):
+        await registry.report(report(process), 60)
+        await registry.put_clients(process, ClientChanges({sid: process.encode()}), 60)
+    assert [await registry.client(sid) for sid in ("a", "b", "c")] == [b"p1", b"p2", None]
+    await registry.withdraw("p2")
+    assert await registry.client("b") is None
+    assert await registry.clients("p2") == {}
+
+
+async def test_rows_end_with_the_process_that_stopped_putting_them(registered: Registered) -> None:
+    registry = registered.registry
+    await registry.put_clients("short", ClientChanges({"a": b"1"}), 60)
+    assert await registry.put_clients("short", ClientChanges(), 0.05) == 1
+    await registered.pass_time(0.05)
+    assert await registry.clients("short") == {}
+    assert await registry.put_clients("short", ClientChanges({"b": b"2"}), 60) == 1
 
 
 async def test_on_redis_dead_processes_leave_the_index(link: RedisLink, keys: Keys) -> None:

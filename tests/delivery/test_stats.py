@@ -19,7 +19,7 @@ from events.domain.topics import ALL
 from events.fanout.counters import Counters
 from events.fanout.session import ClientInfo, Session
 from events.fanout.wire import Dialect
-from events.ports import Emergency, ProcessReport, Unavailable
+from events.ports import ClientChanges, Emergency, ProcessReport, Unavailable
 from events.wiring import Adapters, ServerProcess, build_adapters, server
 from tests.contracts.support import event, write
 from tests.fanout.support import RecordingPipe, until
@@ -74,9 +74,16 @@ def report(process: str, kind: str = "server", started: float = 100.0, **fields:
     return ProcessReport(process, kind, "host", 1, started, started + 1, **fields)
 
 
-def row(sid: str, **fields: Any) -> dict[str, Any]:
-    session = Session(sid, Dialect.PLAIN, RecordingPipe(), EventsConfig().session, ClientInfo(), lambda reason: None)
-    return {**session.row(), "process": "other", **fields}
+async def put(adapters: Adapters, process: str, *sids: str) -> None:
+    """Clients that another process tells of."""
+    limits = EventsConfig().session
+    rows = {
+        sid: orjson.dumps(
+            Session(sid, Dialect.PLAIN, RecordingPipe(), limits, ClientInfo(), print).row() | {"process": process}
+        )
+        for sid in sids
+    }
+    await adapters.registry.put_clients(process, ClientChanges(rows), 60)
 
 
 @asynccontextmanager
@@ -94,10 +101,10 @@ async def embedded_server() -> AsyncIterator[ServerProcess]:
 
 def test_the_reports_of_all_processes_make_one_snapshot(elsewhere: Elsewhere) -> None:
     async def act(adapters: Adapters) -> None:
-        await adapters.registry.report(
-            report("b", started=50.0, counters={"connections": 2, "sent": 5}, clients=[row("s1"), row("s2", workflows=3)]), 60
-        )
-        await adapters.registry.report(report("a", started=70.0, counters={"connections": 1}, clients=[row("s3")]), 60)
+        await adapters.registry.report(report("b", started=50.0, counters={"connections": 2, "sent": 5}), 60)
+        await put(adapters, "b", "s1", "s2")
+        await adapters.registry.report(report("a", started=70.0, counters={"connections": 1}), 60)
+        await put(adapters, "a", "s3")
         await adapters.registry.report(report("r", "runbus", started=10.0, counters={"received": 9}), 60)
         await write(adapters.history, event(), event())
 
@@ -162,7 +169,7 @@ async def test_a_server_process_knows_of_itself_what_it_has_not_reported_yet(emb
         process.hub.join(session, ALL)
         await publish.apublish(EVENT, EVENT)
         await until(lambda: session.sent == 2)
-        found = await stats.read_snapshot(process.adapters, process)
+        found = await asyncio.to_thread(stats.snapshot)
         assert [client.sid for client in found.clients] == ["s1"]
         assert found.clients[0].everything
         assert (found.totals["connections"], found.totals["received"], found.totals["sent"]) == (1, 2, 2)
@@ -180,7 +187,7 @@ async def test_what_was_reported_is_not_counted_again(embedded: EventsConfig) ->
         await until(lambda: process.counters().received == 1)
         for _ in range(3):
             await process.report_now()
-        found = await stats.read_snapshot(process.adapters, process)
+        found = await asyncio.to_thread(stats.snapshot)
         assert found.totals["received"] == 1
 
 

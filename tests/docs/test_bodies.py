@@ -7,12 +7,13 @@ from typing import Any, Final
 import pytest
 
 from events.conf import HistoryLimits, SessionLimits
+from events.fanout.desk import OperatorDesk
 from events.fanout.hub import Hub
 from events.fanout.session import ClientInfo, Session, Subscription
 from events.fanout.wire import Dialect
 from events.history.memory import MemoryHistory
 from events.pipes import PollingPipe
-from events.ports import BusGap
+from events.ports import BusGap, ControlRequest
 from tests.docs.conftest import Place, Subscriber
 from tests.docs.pages import GUIDE, blocks
 from tests.system.stack import request
@@ -104,7 +105,7 @@ def _recent(place: Place, client: Subscriber, event: dict[str, Any]) -> Any:
 
 
 def test_every_example_is_compared() -> None:
-    others = {"Accepted", "Refused", "Common Fields", *MISSED, *EVENT_TYPES}
+    others = {"Accepted", "Refused", "Common Fields", "notice", *MISSED, *EVENT_TYPES}
     assert set(EXAMPLES) == {*ANSWERED, *others}
 
 
@@ -149,11 +150,25 @@ async def test_events_missed_of_a_topic(hub: Hub) -> None:
     assert shape(hub.missed(topic, example["from"], example["to"], example["reason"])) == shape(example)
 
 
-async def test_events_missed_of_the_bus(hub: Hub) -> None:
+def joined(hub: Hub) -> PollingPipe:
+    """The way out of a client that subscribed to everything."""
     pipe = PollingPipe()
     session = Session("sid", Dialect.PLAIN, pipe, SessionLimits(), ClientInfo(), lambda _: None)
     session.topics["all"] = Subscription(0, None)
     hub.add(session)
+    return pipe
+
+
+async def test_a_notice_of_an_operator(hub: Hub) -> None:
+    pipe, example = joined(hub), EXAMPLES["notice"]
+    fields = {"level": example["level"], "message": example["message"]}
+    assert OperatorDesk(hub).carry_out(ControlRequest("notice", "sid", fields)).outcome == "done"
+    (packet,) = pipe.drain()
+    assert shape(json.loads(packet)["data"]) == shape(example)
+
+
+async def test_events_missed_of_the_bus(hub: Hub) -> None:
+    pipe = joined(hub)
     hub.receive_gap(BusGap("pubsub", "dropped", 12, 1_769_248_800.0, 1_769_248_805.0))
     (packet,) = pipe.drain()
     assert json.loads(packet)["data"] == EXAMPLES["Gaps of the bus"]

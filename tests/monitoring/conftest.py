@@ -12,15 +12,15 @@ from django.test import Client
 
 from events import bridge
 from events.conf import EventsConfig
-from events.ports import ProcessReport
 from events.wiring import Adapters, build_adapters
+from tests.monitoring.rows import Told
 from tests.redis_server import RedisServer, free_port
 
 #: Long enough for any test.
 TTL_S = 60.0
 
 Elsewhere = Callable[[Callable[[Adapters], Awaitable[object]]], None]
-Report = Callable[[ProcessReport], None]
+Report = Callable[[Told], None]
 
 
 @pytest.fixture(scope="package")
@@ -84,7 +84,7 @@ def elsewhere(on_redis: EventsConfig) -> Elsewhere:
 @pytest.fixture
 def report(elsewhere: Elsewhere) -> Report:
     """Writes what another process says of itself."""
-    return lambda process: elsewhere(lambda adapters: adapters.registry.report(process, TTL_S))
+    return lambda process: elsewhere(lambda adapters: process.to(adapters.registry, TTL_S))
 
 
 @pytest.fixture

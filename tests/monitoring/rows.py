@@ -1,9 +1,12 @@
 """Reports as server processes write them."""
 
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from events.ports import ProcessReport
+import orjson
+
+from events.ports import ClientChanges, ClientRegistry, ProcessReport
 from events.stats import ClientRow
 
 
@@ -29,16 +32,22 @@ def row(sid: str, process: str, **fields: Any) -> ClientRow:
     return replace(plain, **fields)
 
 
-def process_report(process: str, *clients: ClientRow, kind: str = "server", **fields: Any) -> ProcessReport:
-    """The report of a process that has run for a minute."""
-    plain = ProcessReport(
-        process,
-        kind,
-        "app-1",
-        4711,
-        1_769_248_740.0,
-        1_769_248_800.0,
-        gauges={"clients": len(clients)},
-        clients=[asdict(it) for it in clients],
-    )
-    return replace(plain, **fields)
+@dataclass(frozen=True)
+class Told:
+    """What a process tells of itself and of its clients."""
+
+    report: ProcessReport
+    clients: Sequence[ClientRow] = ()
+
+    async def to(self, registry: ClientRegistry, ttl_s: float) -> None:
+        """Tell it."""
+        rows = {client.sid: orjson.dumps(asdict(client)) for client in self.clients}
+        await registry.report(self.report, ttl_s)
+        await registry.put_clients(self.report.process, ClientChanges(rows, anew=True), ttl_s)
+
+
+def told(process: str, *clients: ClientRow, kind: str = "server", **fields: Any) -> Told:
+    """A process that has run for a minute."""
+    gauges = {"clients": len(clients), "subscriptions": sum(len(client.topics) for client in clients)}
+    plain = ProcessReport(process, kind, "app-1", 4711, 1_769_248_740.0, 1_769_248_800.0, gauges=gauges)
+    return Told(replace(plain, **fields), clients)

@@ -6,7 +6,7 @@ from events.ports import Emergency
 from events.stats import Component, Health, Snapshot
 from monitoring.serializers import HealthSerializer, MetricsSerializer
 from monitoring.views import EXAMPLE_HEALTH, EXAMPLE_METRICS
-from tests.monitoring.rows import process_report, row
+from tests.monitoring.rows import row, told
 
 #: 2026-01-24T10:00:00Z
 NOW = 1_769_248_800.0
@@ -51,7 +51,7 @@ def test_the_emergency_state_is_shown_with_its_reason() -> None:
 def test_metrics_are_the_guides() -> None:
     client = row("abc123", "web-1", workflows=2, bots=1, sent=311)
     totals = dict.fromkeys(TOTALS, 0) | {"connections": 127, "received": 1543, "sent": 7234, "rejected": 2}
-    web = process_report("web-1", client, started=NOW - 3600, at=NOW)
+    web = told("web-1", client, started=NOW - 3600, at=NOW).report
     snapshot = Snapshot(at=NOW, started=NOW - 3600, processes=[web], clients=[client], totals=totals, recent_buffer=100)
     body = """{"timestamp": "2026-01-24T10:00:00.000Z", "uptime_seconds": 3600,
         "connections": {"current": 1, "total": 127},

@@ -7,7 +7,7 @@ from django.test import Client
 
 from events.conf import EventsConfig
 from tests.monitoring.conftest import Report
-from tests.monitoring.rows import process_report, row
+from tests.monitoring.rows import row, told
 
 PAGE = "/admin/monitoring/liveclient/"
 
@@ -15,8 +15,8 @@ PAGE = "/admin/monitoring/liveclient/"
 @pytest.fixture
 def two_servers(report: Report) -> None:
     """Two server processes with a client each."""
-    report(process_report("web-1", row("first", "web-1", address="192.0.2.1", sent=1234, backlog_bytes=2048, lagging=True)))
-    report(process_report("web-2", row("second", "web-2", transport="polling", user_agent="<script>alert(1)</script>")))
+    report(told("web-1", row("first", "web-1", address="192.0.2.1", sent=1234, backlog_bytes=2048, lagging=True)))
+    report(told("web-2", row("second", "web-2", transport="polling", user_agent="<script>alert(1)</script>")))
 
 
 def content(client: Client, query: str = "") -> str:
@@ -63,7 +63,7 @@ def test_search_and_the_fragment(operator: Client) -> None:
 
 
 def test_pages_of_100(operator: Client, report: Report) -> None:
-    report(process_report("web-1", *(row(f"sid-{number:03}", "web-1") for number in range(101))))
+    report(told("web-1", *(row(f"sid-{number:03}", "web-1") for number in range(101))))
     assert content(operator, "?fragment=1&o=sid").count("data-sid") == 100
     last = content(operator, "?fragment=1&o=sid&p=2")
     assert last.count("data-sid") == 1

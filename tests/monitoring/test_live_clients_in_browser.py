@@ -12,7 +12,7 @@ from playwright.async_api import Page, ViewportSize, async_playwright, expect
 from events.conf import EventsConfig
 from events.wiring import build_adapters
 from tests.monitoring.conftest import TTL_S
-from tests.monitoring.rows import process_report, row
+from tests.monitoring.rows import row, told
 from tests.redis_server import RedisServer
 
 PHONE: ViewportSize = {"width": 360, "height": 740}
@@ -38,7 +38,7 @@ async def page(live_server: Any, operator: Client) -> AsyncIterator[Page]:
 async def tell(config: EventsConfig, *clients: Any) -> None:
     """A server process reports these clients."""
     adapters = build_adapters(config)
-    await adapters.registry.report(process_report("web-1", *clients), TTL_S)
+    await told("web-1", *clients).to(adapters.registry, TTL_S)
     await adapters.close()
 
 

@@ -10,7 +10,7 @@ from django.test import Client
 from events.conf import EventsConfig
 from events.ports import Emergency
 from tests.monitoring.conftest import Elsewhere, Report
-from tests.monitoring.rows import process_report, row
+from tests.monitoring.rows import row, told
 from tests.redis_server import RedisServer
 
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -24,9 +24,9 @@ def two_servers(report: Report) -> None:
     second = row("s2", "web-2", strategies=1, sent=5, backlog_bytes=10, lagging=True)
     third = row("s3", "web-2", workflows=0, everything=True, topics=["all"], sent=0)
     counters = {"connections": 5, "sent": 12}
-    report(process_report("web-1", first, started=now - 100, at=now, counters=counters))
-    report(process_report("web-2", second, third, started=now - 50, at=now, counters=counters))
-    report(process_report("bus-1", kind="runbus", started=now - 500, at=now, counters={"received": 9, "rejected": 1}))
+    report(told("web-1", first, started=now - 100, at=now, counters=counters))
+    report(told("web-2", second, third, started=now - 50, at=now, counters=counters))
+    report(told("bus-1", kind="runbus", started=now - 500, at=now, counters={"received": 9, "rejected": 1}))
 
 
 @pytest.mark.usefixtures("two_servers")

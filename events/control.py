@@ -1,0 +1,121 @@
+"""The one way to act on clients from outside, whichever process they are connected to. `monitoring` imports nothing else."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import orjson
+
+from events.bridge import ask
+from events.ports import ControlReply, ControlRequest, Unavailable
+from events.wiring import Adapters, ServerProcess
+
+__all__ = ["ClientDetail", "CommandNote", "ControlReply", "Unavailable", "describe", "disconnect", "send_notice", "unsubscribe"]
+
+#: How long the process that owns a client has to say that it did what was asked.
+WAIT_S: Final = 2.0
+
+NoticeLevel = Literal["info", "warning", "critical"]
+
+
+@dataclass(frozen=True, slots=True)
+class CommandNote:
+    """One command of a client. `at` is Unix time, `subject` the id or type that it named, `error` the code of the answer
+    if it was refused."""
+
+    at: float
+    name: str
+    subject: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubscribedTopic:
+    """One subscription. `types` are the event types that the client wants; None for all."""
+
+    topic: str
+    types: list[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClientDetail:
+    """Everything that is known of one client.
+
+    position: the number of the last event that its process has seen
+    cursor:   None while the client is live; else the number of the last event that it was served
+    behind:   events between the two
+    gaps:     times that it was told to have missed events; `missed` is how many, as far as that could be known
+    replays:  `recent_events` that it was sent
+    last_error: body of the last `error` that it was sent, and when
+    commands: its last commands, newest first
+    """
+
+    sid: str
+    process: str
+    transport: str
+    address: str
+    user_agent: str
+    connected_at: float
+    authenticated: bool
+    subscriptions: list[SubscribedTopic]
+    sent: int
+    backlog_bytes: int
+    lagging: bool
+    position: int
+    cursor: int | None
+    behind: int
+    gaps: int
+    missed: int
+    replays: int
+    last_error: dict[str, Any] | None
+    last_error_at: float | None
+    commands: list[CommandNote]
+
+
+def describe(sid: str) -> ClientDetail | ControlReply:
+    """All about a client, or the reply that says why there is nothing. Raises `Unavailable`, as all functions here do, and as
+    they may be called from any thread but not on the event loop."""
+    process, reply = _ask(ControlRequest("describe", sid))
+    return _detail(process, reply.data) if reply.outcome == "done" else reply
+
+
+def disconnect(sid: str) -> ControlReply:
+    """End a client's connection. Most client programs connect again by themselves."""
+    return _ask(ControlRequest("disconnect", sid))[1]
+
+
+def unsubscribe(sid: str, topic: str) -> ControlReply:
+    """Take a subscription from a client; it is told by `unsubscribed`."""
+    return _ask(ControlRequest("unsubscribe", sid, {"topic": topic}))[1]
+
+
+def send_notice(sid: str, message: str, level: NoticeLevel) -> ControlReply:
+    """Send a client the event `notice`."""
+    return _ask(ControlRequest("notice", sid, {"message": message, "level": level}))[1]
+
+
+def _ask(request: ControlRequest) -> tuple[str, ControlReply]:
+    """The process that owns the client, and its reply."""
+
+    async def answer(adapters: Adapters, process: ServerProcess | None) -> tuple[str, ControlReply]:
+        owner = await _owner(request.sid, adapters, process)
+        if not owner:
+            return "", ControlReply("refused", "The client is not connected any more.")
+        return owner, await adapters.control.ask(owner, request, WAIT_S)
+
+    question: Callable[[Adapters, ServerProcess | None], Awaitable[tuple[str, ControlReply]]] = answer
+    return ask(question, 2 * WAIT_S)
+
+
+async def _owner(sid: str, adapters: Adapters, process: ServerProcess | None) -> str:
+    """The name of the process that a client is connected to; empty when no process has it."""
+    if process is not None and sid in process.hub.sessions:
+        return process.name
+    row = await adapters.registry.client(sid)
+    return str(orjson.loads(row)["process"]) if row is not None else ""
+
+
+def _detail(process: str, data: dict[str, Any]) -> ClientDetail:
+    subscriptions = [SubscribedTopic(*pair) for pair in data.pop("subscriptions")]
+    commands = [CommandNote(*note) for note in data.pop("commands")]
+    return ClientDetail(process=process, subscriptions=subscriptions, commands=commands, **data)

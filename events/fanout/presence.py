@@ -1,0 +1,88 @@
+"""The rows of this process's clients in the registry, kept current at a bounded cost."""
+
+import asyncio
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+import orjson
+
+from events.fanout.session import Session
+from events.ports import ClientChanges, ClientRegistry, Unavailable
+
+#: Clients that are looked at in one step of the event loop: a few milliseconds when all of them changed.
+STEP_CLIENTS = 500
+
+#: Rows that one update writes before it leaves the rest to the next one, which goes on where this one ended.
+ROWS_PER_UPDATE = 3_000
+
+
+class Presence:
+    """Tells the registry of clients that came, changed or went, and of no others: most clients of a quiet server are as they
+    were a second ago, and making the rows of ten thousand at once would hold up the event loop."""
+
+    def __init__(self, registry: ClientRegistry, process: str, sessions: Mapping[str, Session]) -> None:
+        self._registry = registry
+        self._process = process
+        self._sessions = sessions
+        #: What was told of each client, in short.
+        self._told: dict[str, Hashable] = {}
+        self._anew = True
+        self._turn = 0
+
+    async def update(self, ttl_s: float) -> None:
+        """Bring the registry up to date. What it does not learn because it cannot be reached goes with the next update."""
+        try:
+            await self._update(ttl_s)
+        except Unavailable:
+            # It may have taken what it did not confirm.
+            self._anew = True
+            raise
+
+    async def rows(self) -> dict[str, bytes]:
+        """The rows of all clients now, by sid, as the registry has them."""
+        rows: dict[str, bytes] = {}
+        for step in _steps(list(self._sessions.values())):
+            rows |= {session.sid: self._row(session) for session in step}
+            await asyncio.sleep(0)
+        return rows
+
+    async def _update(self, ttl_s: float) -> None:
+        if self._anew:
+            self._told.clear()
+        written = 0
+        for step in _steps(self._in_turn()):
+            marks = {session: mark for session in step if self._told.get(session.sid) != (mark := session.mark())}
+            await self._put(marks, (), ttl_s)
+            self._turn += len(step)
+            written += len(marks)
+            if written >= ROWS_PER_UPDATE:
+                break
+        gone = [sid for sid in self._told if sid not in self._sessions]
+        if await self._put({}, gone, ttl_s, always=True) != len(self._told):
+            self._anew = True
+
+    def _in_turn(self) -> list[Session]:
+        """All sessions, beginning with the one that the last update did not come to."""
+        sessions = list(self._sessions.values())
+        self._turn = self._turn % len(sessions) if sessions else 0
+        return sessions[self._turn :] + sessions[: self._turn]
+
+    async def _put(
+        self, marks: Mapping[Session, Hashable], gone: Sequence[str], ttl_s: float, *, always: bool = False
+    ) -> int | None:
+        if not marks and not always:
+            await asyncio.sleep(0)
+            return None
+        rows = {session.sid: self._row(session) for session in marks}
+        kept = await self._registry.put_clients(self._process, ClientChanges(rows, gone, self._anew), ttl_s)
+        self._anew = False
+        self._told |= {session.sid: mark for session, mark in marks.items()}
+        for sid in gone:
+            del self._told[sid]
+        return kept
+
+    def _row(self, session: Session) -> bytes:
+        return orjson.dumps(session.row() | {"process": self._process})
+
+
+def _steps(sessions: Sequence[Session]) -> Iterable[Sequence[Session]]:
+    return (sessions[start : start + STEP_CLIENTS] for start in range(0, len(sessions), STEP_CLIENTS))
