@@ -7,7 +7,7 @@ that shape.
 
 import asyncio
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import chain, repeat
 from typing import Any, Final
 
@@ -54,7 +54,9 @@ class ChannelGroupSender:
     async def send(self, batch: Batch) -> None:
         for part in _split(batch):
             rows = [[entry.document, list(entry.topics), list(entry.offsets)] for entry in part.entries]
-            await self._send({"type": "events.batch", "epoch": part.epoch, "first": part.first, "rows": rows})
+            times = [part.published, part.relayed]
+            message = {"type": "events.batch", "epoch": part.epoch, "first": part.first, "rows": rows, "times": times}
+            await self._send(message)
 
     async def heartbeat(self, position: Position) -> None:
         await self._send({"type": "events.heartbeat", "epoch": position.epoch, "number": position.number})
@@ -79,11 +81,11 @@ def _split(batch: Batch) -> list[Batch]:
     first, rows, size = batch.first, list[Entry](), 0
     for entry in batch.entries:
         if rows and size + len(entry.document) > MAX_MESSAGE_BYTES:
-            parts.append(Batch(batch.epoch, first, rows))
+            parts.append(replace(batch, first=first, entries=rows))
             first, rows, size = entry.number, [], 0
         rows.append(entry)
         size += len(entry.document)
-    parts.append(Batch(batch.epoch, first, rows))
+    parts.append(replace(batch, first=first, entries=rows))
     return parts
 
 
@@ -124,7 +126,9 @@ class HubConsumer(AsyncConsumer):
             Entry(first + index, document, tuple(topics), tuple(offsets))
             for index, (document, topics, offsets) in enumerate(message["rows"])
         ]
-        self.receiver.receive(Batch(message["epoch"], first, entries))
+        # A relay of an earlier release sends no times.
+        published, relayed = message.get("times", (0.0, 0.0))
+        self.receiver.receive(Batch(message["epoch"], first, entries, published, relayed))
 
     async def events_heartbeat(self, message: dict[str, Any]) -> None:
         self.receiver.receive_heartbeat(Position(message["epoch"], message["number"]))

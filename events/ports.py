@@ -35,11 +35,16 @@ class Moved(Exception):
 
 @dataclass(frozen=True, slots=True)
 class BusEntry:
-    """One published document. `cursor` is where the next read goes on from; empty for inputs that keep nothing. Its text
-    means something to the input alone."""
+    """One published document.
+
+    cursor: where the next read goes on from; empty for inputs that keep nothing. Its text means something to the input alone
+    at:     Unix time in seconds at which the bus took it, or, of a bus that does not say, at which it was heard; 0 when not
+            known
+    """
 
     cursor: str
     document: bytes
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,11 +251,16 @@ class History(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Consecutive entries, the first of which follows entry number `first - 1`."""
+    """Consecutive entries, the first of which follows entry number `first - 1`.
+
+    published: Unix time at which the bus took the oldest of them, `relayed` at which the history had them; 0 when not known
+    """
 
     epoch: str
     first: int
     entries: Sequence[Entry]
+    published: float = 0.0
+    relayed: float = 0.0
 
 
 class GroupSender(Protocol):
@@ -311,6 +321,7 @@ class ProcessReport:
     started:  Unix time; `at` is when the report was made
     gauges:   what is true now (clients, subscriptions, ...)
     counters: what was counted since the previous report; the registry adds them up over all processes, dead ones too
+    counted:  the same since the process started, for whoever compares two reports
     """
 
     process: str
@@ -321,6 +332,7 @@ class ProcessReport:
     at: float
     gauges: dict[str, Any] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
+    counted: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,10 +418,11 @@ class ControlChannel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Emergency:
-    """The platform's emergency state: `normal`, `alert`, `halt` or `shutdown`, and why."""
+    """The platform's emergency state: `normal`, `alert`, `halt` or `shutdown`, why, and since when (Unix time; 0: unknown)."""
 
     state: str = "normal"
     reason: str = ""
+    at: float = 0.0
 
 
 class StateStore(Protocol):

@@ -142,7 +142,7 @@ class Keys:
 
     @property
     def emergency(self) -> str:
-        """Hash: `state` and `reason`."""
+        """Hash: `state`, `reason`, and `at`, the Unix time since which."""
         return f"{self.prefix}:emergency"
 
     @property

@@ -235,6 +235,7 @@ class Subscriber:
         if entries:
             session.emit_message(replay_message(session.dialect, entries))
             self._count(session, len(entries))
+            self._hub.counters.bytes += sum(len(entry.document) for entry in entries)
         return len(entries)
 
     def _count(self, session: Session, events: int) -> None:

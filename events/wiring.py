@@ -168,6 +168,7 @@ class Process(ABC):
             at=time.time(),
             gauges=self.gauges(),
             counters=counters or {},
+            counted=self.counters().as_dict(),
         )
 
     async def report_now(self) -> None:
@@ -201,6 +202,11 @@ class Process(ABC):
             log.warning("goodbye_failed", reason=str(error))
         await self.adapters.close()
         log.info("process_stopped", process=self.name, kind=self.kind)
+
+
+def relay_gauges(relay: Relay) -> dict[str, Any]:
+    """leading: whether this relay leads · lag_s: see `Relay.lag_s`"""
+    return {"leading": relay.leading, "lag_s": round(relay.lag_s, 3)}
 
 
 class ServerProcess(Process):
@@ -237,11 +243,12 @@ class ServerProcess(Process):
 
     def gauges(self) -> dict[str, Any]:
         sessions = self.hub.sessions
-        return {
+        own = {
             "clients": len(sessions),
             "lagging": len(self.hub.catch_up),
             "subscriptions": sum(len(session.topics) for session in sessions.values()),
         }
+        return own | (relay_gauges(self.relay) if self.relay is not None else {})
 
     async def report_now(self) -> None:
         await super().report_now()
@@ -267,7 +274,7 @@ class RelayProcess(Process):
         return self.relay.counters
 
     def gauges(self) -> dict[str, Any]:
-        return {"leading": self.relay.leading}
+        return relay_gauges(self.relay)
 
 
 class ServerSlot:

@@ -1,6 +1,7 @@
 """The event bus within one process."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Sequence
 from itertools import islice
@@ -19,7 +20,7 @@ class MemoryBus:
 
     def __init__(self, events: int) -> None:
         self._events = events
-        self._waiting: deque[tuple[int, bytes]] = deque()
+        self._waiting: deque[tuple[int, bytes, float]] = deque()
         self._published = 0
         self._arrived = asyncio.Event()
 
@@ -28,7 +29,8 @@ class MemoryBus:
         if len(self._waiting) + len(documents) > self._events:
             raise Unavailable(f"The memory bus is full: {len(self._waiting)} of {self._events} events wait for the relay.")
         first = self._published + 1
-        self._waiting.extend(enumerate(documents, first))
+        now = time.time()
+        self._waiting.extend((number, document, now) for number, document in enumerate(documents, first))
         self._published += len(documents)
         self._arrived.set()
         return [f"{number}-0" for number in range(first, self._published + 1)]
@@ -46,8 +48,8 @@ class MemoryBus:
         if not self._waiting:
             self._arrived.clear()
             await wait_for(self._arrived, wait_s)
-        count = count_within((len(document) for _, document in islice(self._waiting, limit)), READ_BYTES)
-        return [BusEntry(f"{number}-0", document) for number, document in islice(self._waiting, count)]
+        count = count_within((len(document) for _, document, _ in islice(self._waiting, limit)), READ_BYTES)
+        return [BusEntry(f"{number}-0", document, at) for number, document, at in islice(self._waiting, count)]
 
     def _forget(self, read: int) -> None:
         while self._waiting and self._waiting[0][0] <= read:

@@ -51,7 +51,7 @@ class RedisPubSubReader:
         self._channel = keys.bus
         self._capacity = queue_documents
         self._capacity_bytes = queue_bytes
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[BusEntry] = deque()
         self._queued_bytes = 0
         self._dropped = 0
         self._gaps = GapLog()
@@ -108,10 +108,10 @@ class RedisPubSubReader:
 
     def _take(self, limit: int) -> list[BusEntry]:
         self._tell_dropped()
-        count = count_within(map(len, islice(self._queue, limit)), READ_BYTES)
-        documents = [self._queue.popleft() for _ in range(count)]
-        self._queued_bytes -= sum(map(len, documents))
-        return [BusEntry("", document) for document in documents]
+        count = count_within((len(entry.document) for entry in islice(self._queue, limit)), READ_BYTES)
+        entries = [self._queue.popleft() for _ in range(count)]
+        self._queued_bytes -= sum(len(entry.document) for entry in entries)
+        return entries
 
     def _tell_dropped(self) -> None:
         if self._dropping is not None:
@@ -161,7 +161,7 @@ class RedisPubSubReader:
 
     def _enqueue(self, document: bytes) -> None:
         if len(self._queue) < self._capacity and self._queued_bytes + len(document) <= self._capacity_bytes:
-            self._queue.append(document)
+            self._queue.append(BusEntry("", document, self._heard_at))
             self._queued_bytes += len(document)
             self._arrived.set()
         else:

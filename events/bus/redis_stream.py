@@ -20,6 +20,9 @@ _READ: Final = Path(__file__).with_name("read_stream.lua").read_text(encoding="u
 #: Before the first entry of any stream.
 START: Final = "0-0"
 
+#: Unix time at which this century began.
+_CENTURY: Final = 946_684_800.0
+
 #: The field of a stream entry that holds the event's JSON text.
 FIELD: Final = "event"
 
@@ -183,10 +186,13 @@ class RedisStreamReader:
         self._tell_missed(place, before, glimpse.entries)
         if before is None:
             self._known = (cursor, place)
-            return [BusEntry(identifier, document) for identifier, document in glimpse.entries]
+            return [BusEntry(identifier, document, _published(identifier)) for identifier, document in glimpse.entries]
         self._known = (cursor, _Place(place.identifier, before))
         counted = enumerate(glimpse.entries, before + 1)
-        return [BusEntry(_Place(identifier, count).cursor, document) for count, (identifier, document) in counted]
+        return [
+            BusEntry(_Place(identifier, count).cursor, document, _published(identifier))
+            for count, (identifier, document) in counted
+        ]
 
     def _tell_missed(self, place: _Place, before: int | None, entries: Sequence[tuple[str, bytes]]) -> None:
         if before is None or place.count is None or before == place.count:
@@ -226,6 +232,12 @@ def _order(identifier: str) -> tuple[int, int]:
     """Ids in the order of the stream."""
     time_ms, _, sequence = identifier.partition("-")
     return int(time_ms), int(sequence or 0)
+
+
+def _published(identifier: str) -> float:
+    """The time in an id; 0 when whoever added the entry chose an id that is no time of this century."""
+    at = int(identifier.partition("-")[0]) / 1000
+    return at if at > _CENTURY else 0.0
 
 
 def _time(identifier: str) -> float | None:

@@ -15,6 +15,11 @@ REQUIRED_FIELDS: Final = ("type", "execution_id", "workflow_id", "timestamp")
 #: Fields that the server adds. A publisher's own values under these names are replaced.
 STAMPED_FIELDS: Final = ("event_id", "offsets")
 
+#: Types that executors publish; any other is passed through like them.
+KNOWN_TYPES: Final = frozenset(
+    {"execution_started", "node_started", "node_completed", "node_failed", "execution_completed"}
+)  # fmt: skip
+
 #: Optional ids that make an event a member of a further topic.
 OPTIONAL_IDS: Final = ("bot_id", "strategy_id")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 @dataclass(slots=True)
 class Counters:
     """connections: clients that ever connected · sent: events delivered, replays included · errors: commands refused
+    bytes: of the documents of events for whoever wants them: each once per client, lagging ones and replays included
     received: events relayed · rejected: documents that were no events
     gaps: times that an input could not read everything · missed: documents known to have been lost that way
     repairs: times that the journal was read because the group lost something · lagged: times that a client fell behind
@@ -14,6 +15,7 @@ class Counters:
 
     connections: int = 0
     sent: int = 0
+    bytes: int = 0
     errors: int = 0
     received: int = 0
     rejected: int = 0
@@ -37,9 +39,9 @@ class Counters:
         return {name: getattr(self, name) for name in _PLAIN} | self.labelled
 
     def since(self, earlier: "Counters") -> dict[str, int]:
-        """What was counted after `earlier`."""
+        """What was counted after `earlier`; without what was not."""
         before = earlier.as_dict()
-        return {name: value - before.get(name, 0) for name, value in self.as_dict().items()}
+        return {name: value - before.get(name, 0) for name, value in self.as_dict().items() if value != before.get(name, 0)}
 
 
 _PLAIN = [each.name for each in fields(Counters) if each.name != "labelled"]

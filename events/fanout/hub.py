@@ -11,6 +11,7 @@ from events.domain.timestamps import iso
 from events.domain.topics import subscription
 from events.fanout.catch_up import CatchUp
 from events.fanout.counters import Counters
+from events.fanout.latency import observe
 from events.fanout.session import Session, Subscription
 from events.fanout.topic import Topic
 from events.fanout.wire import Delivery
@@ -82,7 +83,19 @@ class Hub:
             self._left = True
             self._behind.set()
             return
-        self._apply(batch.entries[here.number + 1 - batch.first :])
+        heard = time.time()
+        fresh = batch.entries[here.number + 1 - batch.first :]
+        self._apply(fresh)
+        self._measure(batch, heard, len(fresh))
+
+    def _measure(self, batch: Batch, heard: float, events: int) -> None:
+        """How late a batch is that just went out. All its events count as late as the oldest."""
+        counted, written = self.counters.labelled, time.time()
+        observe(counted, "socket", written - heard, events)
+        if batch.relayed:
+            observe(counted, "group", heard - batch.relayed, events)
+        if batch.published:
+            observe(counted, "total", written - batch.published, events)
 
     def receive_heartbeat(self, position: Position) -> None:
         """Compare positions with the relay: what it has and we have not was lost on the way."""
@@ -115,6 +128,7 @@ class Hub:
             sessions = found[0].recipients(delivery)
             if len(found) > 1:
                 sessions = sessions.union(*(topic.recipients(delivery) for topic in found[1:]))
+            self.counters.bytes += len(entry.document) * len(sessions)
             for session in sessions:
                 if session in due:
                     due[session].append(delivery)

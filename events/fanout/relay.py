@@ -2,15 +2,17 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import structlog
 
 from events.domain.entry import Position
-from events.domain.event import Event, EventLimits, InvalidEvent, parse_event
+from events.domain.event import KNOWN_TYPES, Event, EventLimits, InvalidEvent, parse_event
 from events.fanout.counters import Counters
 from events.fanout.folder import Folder
+from events.fanout.latency import observe
 from events.ports import (
     Append,
     Batch,
@@ -88,6 +90,14 @@ class Relay:
         #: Inputs that were not last read to their end; `_drained` is set while there are none.
         self._busy = {reader.name for reader in readers}
         self._drained = asyncio.Event()
+        #: Per input, when the bus took the oldest document of those that are being relayed.
+        self._under_way: dict[str, float] = {}
+
+    @property
+    def lag_s(self) -> float:
+        """Seconds since the bus took the oldest document that was read and is not relayed yet; 0 when there is none."""
+        oldest = min(filter(None, self._under_way.values()), default=0.0)
+        return max(0.0, self._clock() - oldest) if oldest else 0.0
 
     async def run(self) -> None:
         """Lead whenever nobody else does, for ever."""
@@ -99,6 +109,7 @@ class Relay:
                 log.warning("relay_lost_lease", owner=self._owner)
             finally:
                 self.leading = False
+                self._under_way.clear()
                 await self._stop_listening()
                 await self.close()
 
@@ -221,11 +232,23 @@ class Relay:
             log.warning("group_unavailable", reason=str(error))
 
     async def _relay(self, source: str, cursor: str, entries: Sequence[BusEntry]) -> None:
+        # What is left on the bus behind a full batch is no older than its last document.
+        self._under_way[source] = entries[0].at
         events, rejected = self._check(source, entries)
         async with self._turn:
-            await self._append(source, cursor, events, rejected)
+            await self._append(source, cursor, events, rejected, published=entries[0].at)
+        self._under_way[source] = entries[-1].at if len(entries) == BATCH else 0.0
+        self._count(entries, events, rejected)
+
+    def _count(self, entries: Sequence[BusEntry], events: Sequence[Event], rejected: Sequence[DeadLetter]) -> None:
         self.counters.received += len(events)
         self.counters.rejected += len(rejected)
+        now = self._clock()
+        for at, count in Counter(entry.at for entry in entries).items():
+            if at:
+                observe(self.counters.labelled, "bus", now - at, count)
+        for kind, count in Counter(map(_counted_type, events)).items():
+            self.counters.count("events", kind, count)
 
     def _check(self, source: str, entries: Sequence[BusEntry]) -> tuple[list[Event], list[DeadLetter]]:
         events: list[Event] = []
@@ -239,7 +262,9 @@ class Relay:
                 rejected.append(DeadLetter(source, error.field, error.message, document, self._clock()))
         return events, rejected
 
-    async def _append(self, source: str, cursor: str, events: Sequence[Event], rejected: Sequence[DeadLetter]) -> None:
+    async def _append(
+        self, source: str, cursor: str, events: Sequence[Event], rejected: Sequence[DeadLetter], published: float
+    ) -> None:
         """Write one step and send it on; an outage only delays it, and never makes it happen twice."""
         doubtful = False
         while True:
@@ -265,7 +290,7 @@ class Relay:
             if written:
                 epoch = before.epoch
                 self._position = Position(epoch, written[-1].number)
-                await self._send(Batch(epoch, written[0].number, written))
+                await self._send(Batch(epoch, written[0].number, written, published, self._clock()))
             return
 
     async def _was_taken(self, before: Position, source: str, cursor: str, events: int) -> bool:
@@ -288,6 +313,12 @@ class Relay:
         except Unavailable as error:
             # The journal has the batch; the hubs will read it there.
             log.warning("group_unavailable", reason=str(error))
+
+
+def _counted_type(event: Event) -> str:
+    """The type under which an event is counted: a publisher may invent any number of types."""
+    kind: str = event.fields["type"]
+    return kind if kind in KNOWN_TYPES else "other"
 
 
 async def _retry(ask: Callable[[], Awaitable[T]]) -> T:

@@ -1,6 +1,7 @@
 """Shared state on Redis."""
 
 import secrets
+from itertools import chain
 from typing import Final
 
 from events.ports import Emergency, Unavailable
@@ -28,11 +29,12 @@ class RedisStateStore:
             raise Unavailable(f"{self._link.where} does not give back what was written")
 
     async def emergency(self) -> Emergency:
-        state, reason = await self._link.call("HMGET", self._keys.emergency, "state", "reason")
-        return Emergency(state.decode(), (reason or b"").decode()) if state else Emergency()
+        state, reason, at = await self._link.call("HMGET", self._keys.emergency, "state", "reason", "at")
+        return Emergency(state.decode(), (reason or b"").decode(), float(at or 0)) if state else Emergency()
 
     async def set_emergency(self, emergency: Emergency) -> None:
-        await self._link.call("HSET", self._keys.emergency, "state", emergency.state, "reason", emergency.reason)
+        fields = {"state": emergency.state, "reason": emergency.reason, "at": emergency.at}
+        await self._link.call("HSET", self._keys.emergency, *chain.from_iterable(fields.items()))
 
     async def close(self) -> None:
         """Nothing to close: the link belongs to whoever made it."""

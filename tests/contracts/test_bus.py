@@ -84,6 +84,14 @@ async def test_documents_arrive_byte_for_byte_in_order(source: Input) -> None:
     assert [entry.document for entry in await read_all(source.reader, 5)] == ODD
 
 
+async def test_an_entry_tells_when_the_bus_took_it(source: Input) -> None:
+    before = time.time()
+    await source.publish([b"a"])
+    [entry] = await read_all(source.reader, 1)
+    # Redis tells whole milliseconds.
+    assert before - 0.001 <= entry.at <= time.time()
+
+
 async def test_a_waiting_read_returns_as_soon_as_something_comes(source: Input) -> None:
     reading = asyncio.create_task(source.reader.read("", 10, DEADLINE_S))
     await asyncio.sleep(0)

@@ -57,6 +57,7 @@ async def test_a_report_comes_back_whole(registered: Registered) -> None:
     full = report(
         gauges={"clients": 2, "lag": 0.5, "name": "é🎉", "none": None},
         counters={"sent": 3},
+        counted={"sent": 30},
     )
     await registered.registry.report(full, 60)
     assert await registered.registry.reports() == [full]

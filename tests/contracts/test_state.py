@@ -22,7 +22,7 @@ async def test_a_store_that_serves_answers(store: StateStore) -> None:
 
 async def test_the_state_is_normal_until_it_is_set(store: StateStore) -> None:
     assert await store.emergency() == Emergency("normal", "")
-    for emergency in (Emergency("halt", "exchange down 🎉"), Emergency("alert"), Emergency("normal", "over")):
+    for emergency in (Emergency("halt", "exchange down 🎉", 1_769_248_800.25), Emergency("alert"), Emergency("normal", "over")):
         await store.set_emergency(emergency)
         assert await store.emergency() == emergency
 

@@ -7,13 +7,14 @@ from typing import Any, Final
 import pytest
 
 from events.conf import HistoryLimits, SessionLimits
+from events.fanout import notices
 from events.fanout.desk import OperatorDesk
 from events.fanout.hub import Hub
 from events.fanout.session import ClientInfo, Session, Subscription
 from events.fanout.wire import Dialect
 from events.history.memory import MemoryHistory
 from events.pipes import PollingPipe
-from events.ports import BusGap, ControlRequest
+from events.ports import BusGap, ControlRequest, Emergency
 from tests.docs.conftest import Place, Subscriber
 from tests.docs.pages import GUIDE, blocks
 from tests.system.stack import request
@@ -105,7 +106,7 @@ def _recent(place: Place, client: Subscriber, event: dict[str, Any]) -> Any:
 
 
 def test_every_example_is_compared() -> None:
-    others = {"Accepted", "Refused", "Common Fields", "notice", *MISSED, *EVENT_TYPES}
+    others = {"Accepted", "Refused", "Common Fields", "notice", "server_draining", "emergency_state", *MISSED, *EVENT_TYPES}
     assert set(EXAMPLES) == {*ANSWERED, *others}
 
 
@@ -148,6 +149,11 @@ async def test_events_missed_of_a_topic(hub: Hub) -> None:
     example = EXAMPLES["events_missed"]
     topic = f"workflow:{example['workflow_id']}"
     assert shape(hub.missed(topic, example["from"], example["to"], example["reason"])) == shape(example)
+
+
+def test_what_clients_are_told_of_the_server() -> None:
+    assert notices.draining(4.2, 20.0) == EXAMPLES["server_draining"]
+    assert notices.emergency(Emergency("halt", "exchange maintenance", 1_769_248_800.0)) == EXAMPLES["emergency_state"]
 
 
 def joined(hub: Hub) -> PollingPipe:

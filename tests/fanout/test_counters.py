@@ -17,5 +17,4 @@ def test_only_what_is_new_is_told() -> None:
     counters.sent += 1
     counters.count("errors", "missing_field")
     counters.count("errors", "invalid_field")
-    told = {name: value for name, value in counters.since(before).items() if value}
-    assert told == {"sent": 1, "errors:missing_field": 1, "errors:invalid_field": 1}
+    assert counters.since(before) == {"sent": 1, "errors:missing_field": 1, "errors:invalid_field": 1}

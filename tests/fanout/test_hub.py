@@ -1,11 +1,14 @@
 """The hub: replay and live make one complete stream, whatever the group does."""
 
 import asyncio
+import time
+from dataclasses import replace
 
 import pytest
 
 from events.conf import EventsConfig
 from events.fanout import hub as hub_module
+from events.fanout.latency import buckets
 from events.ports import Batch
 from tests.contracts.support import event
 from tests.fanout.support import Stage, events, offsets, stage, turns, until
@@ -24,6 +27,23 @@ async def test_a_client_before_during_and_after_a_run_gets_all_of_it_once() -> N
         assert during.replayed + during.live == [1, 2, 3, 4, 5]
         assert after.replayed + after.live == [1, 2, 3, 4, 5]
         assert [name for name, _ in during.told] == ["subscribed", "recent_events", "workflow_event", "workflow_event"]
+
+
+async def test_how_late_deliveries_are_is_counted_by_stage() -> None:
+    async with stage() as world:
+        client = await world.client()
+        await world.subscribe(client)
+        await world.publish(*events(3))
+        [batch] = world.group.waiting
+        assert isinstance(batch, Batch)
+        now = time.time()
+        world.hub.receive(replace(batch, published=now - 20, relayed=now - 2))
+        counted = world.hub.counters.as_dict()
+        assert (counted["latency_total:30"], counted["latency_group:2.5"]) == (3, 3)
+        assert sum(buckets(counted, "socket")) == 3
+        assert counted["bytes"] == sum(len(entry.document) for entry in batch.entries)
+        world.hub.receive(batch)
+        assert sum(buckets(world.hub.counters.as_dict(), "total")) == 3
 
 
 async def test_a_client_gets_one_copy_however_many_of_its_topics_match() -> None:

@@ -31,8 +31,9 @@ class ListReader:
     name = "pubsub"
     durable = False
 
-    def __init__(self, *rounds: list[bytes], outages: int = 0) -> None:
+    def __init__(self, *rounds: list[bytes], outages: int = 0, at: float = 0.0) -> None:
         self.rounds = list(rounds)
+        self.at = at
         self.outages = outages
         self.missing: list[BusGap] = []
 
@@ -43,7 +44,7 @@ class ListReader:
         if not self.rounds:
             await asyncio.sleep(wait_s)
             return []
-        return [BusEntry("", document) for document in self.rounds.pop(0)]
+        return [BusEntry("", document, self.at) for document in self.rounds.pop(0)]
 
     def gaps(self) -> list[BusGap]:
         gaps, self.missing = self.missing, []
@@ -138,6 +139,28 @@ async def test_what_is_published_reaches_the_journal_and_the_group_in_order() ->
     assert [batch.first for batch in bench.batches] == [1, 4]
     assert (relay.counters.received, relay.counters.rejected) == (5, 0)
     assert await bench.history.kept.cursor("memory") == "5-0"
+
+
+async def test_how_late_events_are_is_counted_by_stage_and_they_by_type() -> None:
+    bench = Bench()
+    relay = bench.relay("r1", ListReader([document(1), document(2, type="node_started"), document(3)], at=NOON - 0.03))
+    async with running(relay):
+        await until(lambda: relay.counters.received == 3)
+    counted = relay.counters.as_dict()
+    assert (counted["latency_bus:0.05"], counted["latency_bus:sum_us"]) == (3, 90_000)
+    assert (counted["events:other"], counted["events:node_started"]) == (2, 1)
+    [batch] = bench.batches
+    assert (batch.published, batch.relayed) == (NOON - 0.03, NOON)
+
+
+async def test_the_lag_is_the_age_of_what_waits_for_the_history() -> None:
+    bench = Bench()
+    relay = bench.relay("r1", ListReader([document(1)], at=NOON - 7))
+    bench.history.keep_back("append")
+    async with running(relay):
+        await until(lambda: relay.lag_s == 7)
+        bench.history.let_go("append")
+        await until(lambda: relay.lag_s == 0)
 
 
 async def test_several_inputs_make_one_order() -> None:

@@ -1,0 +1,41 @@
+"""Latencies in buckets: what falls where, and what is read out of them."""
+
+from collections import Counter
+
+import pytest
+
+from events.fanout.latency import BOUNDS, buckets, observe, quantile, sum_seconds
+
+
+def test_each_observation_is_in_the_bucket_that_bounds_it() -> None:
+    counted: Counter[str] = Counter()
+    observe(counted, "bus", 0.005)
+    observe(counted, "bus", 0.0051, 3)
+    observe(counted, "bus", 99.0)
+    found = zip((*BOUNDS, "inf"), buckets(counted, "bus"), strict=True)
+    assert {bound: count for bound, count in found if count} == {0.005: 1, 0.01: 3, "inf": 1}
+    assert sum_seconds(counted, "bus") == pytest.approx(0.005 + 3 * 0.0051 + 99)
+    assert sum(buckets(counted, "group")) == 0
+
+
+def test_clocks_that_disagree_make_nothing_faster_than_at_once() -> None:
+    counted: Counter[str] = Counter()
+    observe(counted, "group", -0.5, 2)
+    assert buckets(counted, "group")[0] == 2
+    assert sum_seconds(counted, "group") == 0
+
+
+def test_a_quantile_lies_within_its_bucket() -> None:
+    counted: Counter[str] = Counter()
+    observe(counted, "total", 0.004, 90)
+    observe(counted, "total", 0.4, 10)
+    found = buckets(counted, "total")
+    assert 0.0025 < (quantile(found, 0.5) or 0) < 0.005
+    assert 0.25 < (quantile(found, 0.99) or 0) < 0.5
+    assert quantile([0] * len(found), 0.5) is None
+
+
+def test_what_is_beyond_the_last_bound_counts_as_being_there() -> None:
+    counted: Counter[str] = Counter()
+    observe(counted, "total", 1000.0)
+    assert quantile(buckets(counted, "total"), 0.5) == BOUNDS[-1]
