@@ -47,7 +47,7 @@ class ServerApplication:
 
     def __init__(self, django: Application, config: EventsConfig) -> None:
         self._commands: tuple[ServerProcess, CommandHandler] | None = None
-        self.sockets = Sockets(config, self.commands)
+        self.sockets = Sockets(config, self.commands, self._refused)
         self._router = ProtocolTypeRouter({"http": self.sockets.http(django), "websocket": self.sockets.websocket()})
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -67,6 +67,10 @@ class ServerApplication:
                 executor = DemoExecutor(process.config.demo_rate)
                 process.tasks.start("demo", lambda: executor.run(process.adapters.bus.publish))
         return self._commands[1]
+
+    def _refused(self, rule: str) -> None:
+        if self._commands is not None:
+            self._commands[0].hub.counters.count("refused", rule)
 
     async def close(self, reason: str) -> None:
         """End every connection, then the process behind them."""

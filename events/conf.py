@@ -58,7 +58,7 @@ class SessionLimits:
 class EventsConfig:
     """Everything `events.wiring` needs to build a process."""
 
-    redis_url: str = ""
+    redis_url: str = field(default="", repr=False)
     redis_prefix: str = "wsserver"
     bus_name: str = BUS_NAME
     bus_inputs: tuple[str, ...] = ("stream", "pubsub")

@@ -10,6 +10,7 @@ import structlog
 
 from events.fanout.session import ClientInfo
 from events.fanout.wire import Pipe, WireMessage
+from events.gate import Gate
 from events.pipes import PollingPipe
 from events.protocol.engineio import BAD_REQUEST, Action, Close, Deliver, EngineConfig, EngineSession, Packet, Send
 from events.protocol.errors import ProtocolError
@@ -259,19 +260,19 @@ class EngineConnection:
 class EngineEndpoint:
     """The Engine.IO connections of this process at one path, and what runs on them.
 
-    make_app:        builds the application of a new connection
-    allowed_origins: origins of web pages that may connect; `*` for any; empty for the server's own only
+    make_app: builds the application of a new connection
+    gate:     who may come in
     """
 
     def __init__(
         self,
         make_app: Callable[[EngineConnection], EngineApp],
         config: EngineConfig,
-        allowed_origins: tuple[str, ...] = ("*",),
+        gate: Gate | None = None,
     ) -> None:
         self.make_app = make_app
         self.config = config
-        self.allowed_origins = allowed_origins
+        self.gate = gate or Gate()
         self.connections: dict[str, EngineConnection] = {}
         self._closing: set[asyncio.Task[None]] = set()
 

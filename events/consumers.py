@@ -16,7 +16,8 @@ from channels.exceptions import StopConsumer
 from events.connection import EngineConnection, EngineEndpoint
 from events.fanout.session import ClientInfo
 from events.fanout.wire import WireMessage
-from events.origins import cors_headers, header, origin_allowed, preflight_headers
+from events.gate import Refused
+from events.origins import cors_headers, header, preflight_headers
 from events.pipes import AsgiPipe, ClosablePipe, PollingPipe, websocket_pipe
 from events.plain_app import PlainApp, PlainEndpoint
 from events.protocol.engineio import (
@@ -35,6 +36,9 @@ log = structlog.get_logger("events")
 
 TEXT = (b"content-type", b"text/plain; charset=UTF-8")
 JSON = (b"content-type", b"application/json")
+
+#: Engine.IO's code of a refusal that has nothing to do with the protocol.
+FORBIDDEN = 4
 
 
 class LeanConsumer(AsyncConsumer):
@@ -111,11 +115,10 @@ class EngineWebSocketConsumer(WebSocketConsumer):
 
     async def websocket_connect(self, message: dict[str, Any]) -> None:
         try:
+            self.endpoint.gate.check(self.scope["headers"])
             request = parse_request("GET", self.scope["query_string"], "websocket")
-            if not origin_allowed(self.scope["headers"], self.endpoint.allowed_origins):
-                raise RequestError(3, "Origin not allowed")
             await self._open(request)
-        except RequestError as error:
+        except (RequestError, Refused) as error:
             log.info("handshake_refused", transport="websocket", address=self.client.address, reason=error.message)
             await self.refuse()
 
@@ -203,8 +206,11 @@ class EnginePollingConsumer(LeanConsumer):
 
     async def _serve(self) -> None:
         method, headers = self.scope["method"], self.scope["headers"]
-        if not origin_allowed(headers, self.endpoint.allowed_origins):
-            await self._respond(403, RequestError(4, "Origin not allowed").body(), JSON)
+        try:
+            self.endpoint.gate.check(headers)
+        except Refused as refusal:
+            log.info("handshake_refused", transport="polling", address=self.client.address, reason=refusal.message)
+            await self._respond(refusal.status, RequestError(FORBIDDEN, refusal.message).body(), JSON)
         if method == "OPTIONS":
             await self._respond(204, b"", *preflight_headers(headers))
         try:
@@ -259,6 +265,7 @@ class EnginePollingConsumer(LeanConsumer):
         all_headers = [
             *headers,
             (b"cache-control", b"no-store"),
+            (b"x-content-type-options", b"nosniff"),
             (b"content-length", str(len(body)).encode()),
         ]
         if status != 204:
@@ -276,8 +283,10 @@ class PlainWebSocketConsumer(WebSocketConsumer):
         self.app: PlainApp | None = None
 
     async def websocket_connect(self, message: dict[str, Any]) -> None:
-        if not origin_allowed(self.scope["headers"], self.endpoint.allowed_origins):
-            log.info("handshake_refused", transport="plain", address=self.client.address, reason="Origin not allowed")
+        try:
+            self.endpoint.gate.check(self.scope["headers"])
+        except Refused as refusal:
+            log.info("handshake_refused", transport="plain", address=self.client.address, reason=refusal.message)
             await self.refuse()
         pipe = await self.accept()
         self.app = await self.endpoint.open(pipe, self.client, self.hang_up)

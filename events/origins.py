@@ -1,7 +1,9 @@
-"""Which web pages may connect: cross-origin rules for long-polling and for WebSockets alike."""
+"""Who may connect, by what a request says of itself: the server's names and cross-origin rules, for every way in alike."""
 
 from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
+
+from django.http.request import split_domain_port, validate_host
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -11,20 +13,30 @@ def header(headers: Headers, name: bytes) -> str:
     return next((value.decode("latin-1") for key, value in headers if key == name), "")
 
 
+def host_allowed(headers: Headers, allowed: Sequence[str]) -> bool:
+    """Whether the request names this server, by Django's rules for `ALLOWED_HOSTS`.
+
+    A page of any site can have its own name resolve to this server's address (DNS rebinding). Then the browser takes the
+    server for a part of that site: `Origin` and `Host` agree, and only the name is wrong.
+    """
+    domain, _ = split_domain_port(header(headers, b"host"))
+    return "*" in allowed or (bool(domain) and validate_host(domain, allowed))
+
+
 def origin_allowed(headers: Headers, allowed: Sequence[str]) -> bool:
     """Whether the page that made this request may have an answer.
 
     No `Origin` means no browser page, so there is nothing to protect. The server's own origin is always allowed: the scheme
     is left out of that comparison, because behind a proxy that ends TLS we do not see the one that the browser used.
     """
-    origin = header(headers, b"origin")
+    origin = header(headers, b"origin").lower()
     if not origin or "*" in allowed or origin in allowed:
         return True
     try:
         place = urlsplit(origin).netloc
     except ValueError:
         return False
-    return bool(place) and place == header(headers, b"host")
+    return bool(place) and place == header(headers, b"host").lower()
 
 
 def cors_headers(headers: Headers) -> list[tuple[bytes, bytes]]:

@@ -11,6 +11,7 @@ from events.domain import errors
 from events.domain.errors import CommandError
 from events.fanout.session import ClientInfo, Session
 from events.fanout.wire import Dialect, Pipe
+from events.gate import Gate
 
 
 class PlainApp:
@@ -38,12 +39,12 @@ class PlainApp:
 class PlainEndpoint:
     """The plain WebSockets of this process."""
 
-    def __init__(self, commands: Callable[[], Awaitable[CommandHandler]], config: EventsConfig) -> None:
+    def __init__(self, commands: Callable[[], Awaitable[CommandHandler]], config: EventsConfig, gate: Gate) -> None:
+        self.gate = gate
         self._commands = commands
         self._config = config
         self._apps: dict[PlainApp, CommandHandler] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self.allowed_origins = config.allowed_origins
         self.max_payload_bytes = config.max_payload_bytes
 
     async def open(self, pipe: Pipe, client: ClientInfo, hang_up: Callable[[], None]) -> PlainApp:

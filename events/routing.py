@@ -5,12 +5,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from channels.routing import URLRouter
+from django.conf import settings
 from django.urls import re_path
 
 from events.commands import CommandHandler
 from events.conf import EventsConfig
 from events.connection import EngineConnection, EngineEndpoint
 from events.consumers import ClosedConsumer, EnginePollingConsumer, EngineWebSocketConsumer, PlainWebSocketConsumer
+from events.gate import Gate
 from events.plain_app import PlainEndpoint
 from events.protocol.engineio import EngineConfig
 from events.socketio_app import SocketIOApp
@@ -23,8 +25,12 @@ Application = Callable[..., Any]
 class Sockets:
     """The sockets of one server process: where they are served, and how all of them are ended."""
 
-    def __init__(self, config: EventsConfig, commands: Callable[[], Awaitable[CommandHandler]]) -> None:
-        self._plain = PlainEndpoint(commands, config)
+    def __init__(
+        self, config: EventsConfig, commands: Callable[[], Awaitable[CommandHandler]], refused: Callable[[str], None]
+    ) -> None:
+        """`refused` is told the rule by which a client was not let in."""
+        gate = Gate(settings.ALLOWED_HOSTS, config.allowed_origins, refused)
+        self._plain = PlainEndpoint(commands, config, gate)
 
         def make_app(connection: EngineConnection) -> SocketIOApp:
             return SocketIOApp(
@@ -35,7 +41,7 @@ class Sockets:
             )
 
         engine = EngineConfig(config.ping_interval_ms, config.ping_timeout_ms, config.max_payload_bytes)
-        self._engine = EngineEndpoint(make_app, engine, config.allowed_origins)
+        self._engine = EngineEndpoint(make_app, engine, gate)
 
     def http(self, fallback: Application) -> URLRouter:
         """Long-polling, and `fallback` for every other request."""

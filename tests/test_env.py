@@ -245,3 +245,16 @@ def test_nothing_else_touches_the_environment() -> None:
     for path in {ROOT / "manage.py", *paths} - {ROOT / "wsproject" / "env.py"}:
         names = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
         assert not names & {"environ", "getenv", "putenv"}, path
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("https://Dash.Example.com", "https://dash.example.com"),
+        ("https://dash.example.com:443", "https://dash.example.com"),
+        ("http://dash.example.com:80", "http://dash.example.com"),
+        ("http://dash.example.com:443", "http://dash.example.com:443"),
+    ],
+)
+def test_origins_become_what_browsers_send(written: str, sent: str) -> None:
+    assert Environment({"X": written}).origins("X") == (sent,)

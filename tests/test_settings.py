@@ -96,6 +96,7 @@ def test_production_collects_hashed_files_and_writes_json(read: Any) -> None:
     assert "Manifest" in found["STORAGES"]["staticfiles"]["BACKEND"]
     assert not found["WHITENOISE_USE_FINDERS"]
     assert found["SESSION_COOKIE_SECURE"]
+    assert found["SECURE_HSTS_SECONDS"] > 0
     assert not found["SECURE_SSL_REDIRECT"]
 
 
@@ -111,8 +112,10 @@ def test_a_misspelt_variable_is_kept_for_the_checks(read: Any) -> None:
     assert read(WS_AUTH_TOKENS="t")["UNKNOWN_VARIABLES"] == {"WS_AUTH_TOKENS": "WS_AUTH_TOKEN"}
 
 
-def test_tokens_are_not_in_the_representation(read: Any) -> None:
-    assert "hunter2" not in repr(read(WS_AUTH_TOKEN="hunter2")["EVENTS"])
+def test_secrets_are_not_in_the_representation(read: Any) -> None:
+    found = read(WS_AUTH_TOKEN="hunter2", REDIS_URL="redis://:hunter3@h:1/2")["EVENTS"]
+    assert found.redis_url
+    assert "hunter" not in repr(found)
 
 
 def test_static_files_are_served_without_being_collected(client: Client) -> None:

@@ -22,7 +22,7 @@ from wsproject.settings import env
 
 SAFE: Final = {
     "ENV": "production",
-    "SECRET_KEY": "k" * 64,
+    "SECRET_KEY": "0123456789abcdef" * 4,
     "ALLOWED_HOSTS": "ws.example.com",
     "WS_CORS_ALLOWED_ORIGINS": "https://dash.example.com",
     "REDIS_URL": "redis://127.0.0.1:1/0",
@@ -179,6 +179,20 @@ def test_compose_names_only_services_and_files_that_exist(compose: dict[str, Any
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
             assert source in compose["volumes"] or (ROOT / source).is_file(), volume
+
+
+def test_djangos_own_deployment_checks_find_nothing(image: Path, compose: dict[str, Any]) -> None:
+    given = {
+        name: re.sub(r"\$\{(\w+)[^}]*\}", lambda found: SAFE.get(found[1], ""), value)
+        for name, value in compose["services"]["server"]["environment"].items()
+    }
+    assert given["SECRET_KEY"] == SAFE["SECRET_KEY"]
+    database = {"DATABASE_URL": f"sqlite:///{image}/db.sqlite3"}
+    done = run_in(image, "manage.py", "check", "--deploy", "--fail-level", "WARNING", **{**given, **database})
+    assert (done.returncode, done.stderr) == (0, "")
+    for change, expected in (({"SECURE_HSTS_SECONDS": "0"}, "security.W004"), ({"SECURE_COOKIES": "0"}, "security.W012")):
+        done = run_in(image, "manage.py", "check", "--deploy", "--fail-level", "WARNING", **{**given, **database, **change})
+        assert (done.returncode, expected in done.stderr) == (1, True), done.stderr
 
 
 def test_redis_keeps_what_it_was_given(compose: dict[str, Any]) -> None:

@@ -113,7 +113,7 @@ class Environment:
         for item in items:
             if item != "*" and not _is_origin(item):
                 raise BadSetting(f"{name} has {item!r}: write origins such as https://dash.example.com, separated by commas.")
-        return items
+        return tuple(dict.fromkeys(_as_browsers_write(item) for item in items))
 
     def redis_url(self, name: str) -> str:
         """A Redis address, or empty. It may carry a password, so no message repeats it."""
@@ -225,6 +225,13 @@ def _is_origin(text: str) -> bool:
         return bool(parts.scheme in {"http", "https"} and parts.hostname and text == f"{parts.scheme}://{parts.netloc}")
     except ValueError:
         return False
+
+
+def _as_browsers_write(origin: str) -> str:
+    """An origin as it stands in a browser's header: small letters, and no port that is the scheme's own."""
+    origin = origin.lower()
+    port = ":443" if origin.startswith("https:") else ":80"
+    return origin.removesuffix(port)
 
 
 def _is_database_url(text: str) -> bool:

@@ -7,6 +7,8 @@ sense is refused where it is read.
 from pathlib import Path
 from typing import Any, Final
 
+from csp import constants as csp
+
 from events.conf import EventsConfig, HistoryLimits, SessionLimits
 from events.domain.event import EventLimits
 from wsproject import VERSION
@@ -102,6 +104,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "drf_spectacular",
+    "csp",
     "drf_spectacular_sidecar",  # the documentation page's scripts, so that it loads nothing from elsewhere
     "events",
     "monitoring",
@@ -109,6 +112,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
     "wsproject.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -228,6 +232,27 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.flag("SECURE_COOKIES", default=
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if WS_PROXY_HEADERS else None
 SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", default=False)
 SECURE_REDIRECT_EXEMPT = [r"^(health|metrics|status)/?$"]
+SECURE_HSTS_SECONDS = env.integer("SECURE_HSTS_SECONDS", 2_592_000 if PRODUCTION else 0, 0, 63_072_000)
+
+SILENCED_SYSTEM_CHECKS = [
+    # These three decide about more than this server: other names of the domain (W005, W021), and publishers and health
+    # checks inside of the network, which speak plain HTTP (W008).
+    "security.W005",
+    "security.W008",
+    "security.W021",
+]
+
+#: Pages run scripts and styles from files of this server, and nothing else: no inline code, no other hosts.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [csp.SELF],
+        "img-src": [csp.SELF, "data:"],
+        "object-src": [csp.NONE],
+        "base-uri": [csp.NONE],
+        "form-action": [csp.SELF],
+        "frame-ancestors": [csp.NONE],
+    }
+}
 
 # -- language, time, logs ----------------------------------------------------------------------------------------------
 

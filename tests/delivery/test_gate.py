@@ -1,0 +1,55 @@
+"""Who may open a connection, by what the request says."""
+
+import pytest
+
+from events.gate import Gate, Refused
+from events.origins import host_allowed
+
+NAMES = ("ws.example.com", ".shop.example", "localhost", "[::1]")
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("ws.example.com", True),
+        ("WS.Example.COM:8001", True),
+        ("ws.example.com.", True),
+        ("eu.shop.example", True),
+        ("[::1]:8001", True),
+        ("evil.example", False),
+        ("ws.example.com.evil.example", False),
+        ("ws.example.com@evil.example", False),
+        ("evil.example/ws.example.com", False),
+        ("127.0.0.1", False),
+        ("", False),
+        ("ws.example.com\x00", False),
+    ],
+)
+def test_names_of_this_server(host: str, expected: bool) -> None:
+    assert host_allowed([(b"host", host.encode())], NAMES) is expected
+
+
+def test_a_request_without_a_name_is_refused_unless_any_name_will_do() -> None:
+    assert not host_allowed([], NAMES)
+    assert host_allowed([], ("*",))
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "rule", "status"),
+    [
+        ("evil.example", "http://evil.example", "host", 400),
+        ("ws.example.com", "http://evil.example", "origin", 403),
+        ("ws.example.com", "null", "origin", 403),
+    ],
+)
+def test_a_refusal_says_why_and_is_counted(host: str, origin: str, rule: str, status: int) -> None:
+    counted: list[str] = []
+    gate = Gate(NAMES, (), counted.append)
+    with pytest.raises(Refused) as refused:
+        gate.check([(b"host", host.encode()), (b"origin", origin.encode())])
+    assert (refused.value.rule, refused.value.status, counted) == (rule, status, [rule])
+    assert {"host": "ALLOWED_HOSTS", "origin": "WS_CORS_ALLOWED_ORIGINS"}[rule] in refused.value.message
+
+
+def test_the_own_page_passes() -> None:
+    Gate(NAMES, ()).check([(b"host", b"ws.example.com:8001"), (b"origin", b"https://WS.example.com:8001")])
