@@ -1,8 +1,7 @@
 """The Channels channel layer as the fan-out between processes: one group, one member per process.
 
-The layer is at-most-once by contract, so nothing relies on it; see `events.fanout.hub`. A batch is sent as flat lists of
-numbers, strings and bytes: the in-memory layer deep-copies messages and the Redis layer packs them, and both are cheap on
-that shape.
+The layer is at-most-once by contract, so nothing relies on it; see `events.fanout.hub`. The rows of a batch are sent as one
+piece of bytes, which we pack ourselves: the in-memory layer deep-copies messages, and bytes cost it nothing.
 """
 
 import asyncio
@@ -11,6 +10,7 @@ from dataclasses import asdict, replace
 from itertools import chain, repeat
 from typing import Any, Final
 
+import msgpack
 import structlog
 from channels.consumer import AsyncConsumer
 from channels.layers import BaseChannelLayer, get_channel_layer
@@ -21,6 +21,9 @@ from events.ports import Batch, BusGap, GroupReceiver, Unavailable
 
 #: A batch is split so that no message grows past this many bytes of events.
 MAX_MESSAGE_BYTES: Final = 512 * 1024
+
+#: Batches that wait are joined until they have this many bytes.
+MAX_JOINED_BYTES: Final = 512 * 1024
 
 #: How often the hub joins the group, which costs nothing while it is a member. The memory layer ends a membership after a
 #: day, and when a message was not taken for a minute.
@@ -53,7 +56,7 @@ class ChannelGroupSender:
 
     async def send(self, batch: Batch) -> None:
         for part in _split(batch):
-            rows = [[entry.document, list(entry.topics), list(entry.offsets)] for entry in part.entries]
+            rows = msgpack.packb([entry[1:] for entry in part.entries])
             times = [part.published, part.relayed]
             message = {"type": "events.batch", "epoch": part.epoch, "first": part.first, "rows": rows, "times": times}
             await self._send(message)
@@ -89,6 +92,12 @@ def _split(batch: Batch) -> list[Batch]:
     return parts
 
 
+def _unpack(message: dict[str, Any]) -> Batch:
+    rows = msgpack.unpackb(message["rows"], use_list=False)
+    entries = [Entry(number, *row) for number, row in enumerate(rows, message["first"])]
+    return Batch(message["epoch"], message["first"], entries, *message["times"])
+
+
 class HubConsumer(AsyncConsumer):
     """The group's one member in this process."""
 
@@ -107,28 +116,43 @@ class HubConsumer(AsyncConsumer):
             self._heard_at = time.monotonic()
         await getattr(self, message["type"].replace(".", "_"))(message)
 
-    def shed(self) -> None:
+    def _waiting(self) -> int:
+        """How many messages wait for this member. Layers that do not show it, and the in-memory one whose channel is empty,
+        have none that we know of."""
+        queue = getattr(self.channel_layer, "channels", {}).get(self.channel_name)
+        return queue.qsize() if queue is not None else 0
+
+    async def shed(self) -> None:
         """Drop what waits when it is too much: layers put no bound to it, and the journal has it all."""
-        # The in-memory layer has no queue for a channel that is empty.
-        waiting = self.channel_layer.channels.get(self.channel_name)
-        if waiting is not None and waiting.qsize() > MAX_WAITING:
-            log.warning("group_inbox_full", messages=waiting.qsize())
-            while not waiting.empty():
-                waiting.get_nowait()
+        waiting = self._waiting()
+        if waiting > MAX_WAITING:
+            log.warning("group_inbox_full", messages=waiting)
+            for _ in range(waiting):
+                await self.channel_layer.receive(self.channel_name)
 
     async def hub_join(self, message: dict[str, Any]) -> None:
         await self.channel_layer.group_add(message["group"], self.channel_name)
 
     async def events_batch(self, message: dict[str, Any]) -> None:
-        self.shed()
-        first: int = message["first"]
-        entries = [
-            Entry(first + index, document, tuple(topics), tuple(offsets))
-            for index, (document, topics, offsets) in enumerate(message["rows"])
-        ]
-        # A relay of an earlier release sends no times.
-        published, relayed = message.get("times", (0.0, 0.0))
-        self.receiver.receive(Batch(message["epoch"], first, entries, published, relayed))
+        """Take a batch, and with it those that wait behind it: what one client gets of them becomes one write. Nothing is
+        waited for, so an event that comes alone is not held up. The times are those of the first, which waited longest."""
+        await self.shed()
+        batch = _unpack(message)
+        size = len(message["rows"])
+        while self._waiting() and size < MAX_JOINED_BYTES:
+            message = await self.channel_layer.receive(self.channel_name)
+            if message["type"] != "events.batch":
+                self.receiver.receive(batch)
+                await self.dispatch(message)
+                return
+            following = _unpack(message)
+            size += len(message["rows"])
+            if following.epoch == batch.epoch and following.first == batch.first + len(batch.entries):
+                batch = replace(batch, entries=[*batch.entries, *following.entries])
+            else:
+                self.receiver.receive(batch)
+                batch = following
+        self.receiver.receive(batch)
 
     async def events_heartbeat(self, message: dict[str, Any]) -> None:
         self.receiver.receive_heartbeat(Position(message["epoch"], message["number"]))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 
@@ -21,9 +22,8 @@ class Position:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One event in the history.
+class Entry(NamedTuple):
+    """One event in the history. A tuple, as each server process makes one per event, also of those that nobody wants there.
 
     number:   its place in the journal; also its offset in the topic `all`
     document: the JSON object that clients get: the publisher's, with `event_id` and `offsets` at its end

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 import structlog
 
@@ -14,7 +15,7 @@ from events.fanout.counters import Counters
 from events.fanout.latency import observe
 from events.fanout.session import Session, Subscription
 from events.fanout.topic import Topic
-from events.fanout.wire import Delivery
+from events.fanout.wire import Delivery, Parcel
 from events.ports import Batch, BusGap, History, Recent, Snapshot, TopicPage, Unavailable
 
 log = structlog.get_logger("events")
@@ -24,6 +25,9 @@ PAGE = 500
 
 #: Executions in one snapshot, those with the newest events.
 SNAPSHOT_EXECUTIONS = 100
+
+#: Audiences that are kept at hand; a step that would keep more begins anew.
+UNIONS = 1_000
 
 #: How often a client that is ahead of the hub looks whether the hub has come up.
 REFRESH_S = 0.01
@@ -51,6 +55,8 @@ class Hub:
         self._recent_events = recent_events
         self._topics: dict[str, Topic] = {}
         self._loading: dict[str, asyncio.Future[None]] = {}
+        #: The audiences of events with several topics that somebody listens to, by all the topics of the event.
+        self._unions: dict[tuple[str, ...], frozenset[Session]] = {}
         self._ready = asyncio.Event()
         self._behind = asyncio.Event()
         self.catch_up = CatchUp(self, history)
@@ -116,35 +122,60 @@ class Hub:
 
     def _apply(self, entries: Sequence[Entry]) -> None:
         """Hand consecutive entries to the sessions. The hot path: nothing here waits, encodes or logs per delivery."""
-        due: dict[Session, list[Delivery]] = {}
+        due: dict[Session, Parcel] = {}
         for entry in entries:
-            found = [topic for name in entry.topics if (topic := self._topics.get(name)) is not None]
-            if not found:
-                continue
-            delivery = Delivery(entry)
-            for topic in found:
-                topic.add(entry)
-            # One client may have joined several of the event's topics; it gets one copy.
-            sessions = found[0].recipients(delivery)
-            if len(found) > 1:
-                sessions = sessions.union(*(topic.recipients(delivery) for topic in found[1:]))
-            self.counters.bytes += len(entry.document) * len(sessions)
-            for session in sessions:
-                if session in due:
-                    due[session].append(delivery)
-                else:
-                    due[session] = [delivery]
+            found: list[Topic] = []
+            for name, offset in zip(entry.topics, entry.offsets, strict=True):
+                topic = self._topics.get(name)
+                if topic is not None:
+                    topic.add(entry, offset)
+                    found.append(topic)
+            if found:
+                delivery = Delivery(entry)
+                audience = self._audience(entry, found, delivery)
+                self.counters.bytes += len(entry.document) * len(audience)
+                self._collect(due, audience, delivery)
         self.position = Position(self.position.epoch, entries[-1].number)
         self._deliver(due)
 
-    def _deliver(self, due: dict[Session, list[Delivery]]) -> None:
-        for session, deliveries in due.items():
-            if session.lagging:
-                continue
-            if session.deliver(deliveries):
-                self.counters.sent += len(deliveries)
+    def _audience(self, entry: Entry, found: Sequence[Topic], delivery: Delivery) -> AbstractSet[Session]:
+        """Who wants an event. A client may have joined several of its topics; it gets one copy."""
+        if len(found) == 1:
+            return found[0].recipients(delivery)
+        # Uniting sets costs as much per client as writing to a socket does in part; most events follow one with the same
+        # topics, so the union is kept until somebody joins or leaves. With filters it depends on the event's type as well.
+        audience = self._unions.get(entry.topics)
+        if audience is None:
+            audience = frozenset().union(*(topic.recipients(delivery) for topic in found))
+            if not any(topic.filtered for topic in found):
+                self._keep_union(entry.topics, audience)
+        return audience
+
+    def _keep_union(self, topics: tuple[str, ...], audience: frozenset[Session]) -> None:
+        if len(self._unions) >= UNIONS:
+            self._unions.clear()
+        self._unions[topics] = audience
+
+    def _collect(self, due: dict[Session, Parcel], audience: AbstractSet[Session], delivery: Delivery) -> None:
+        """Add a delivery to what each client is to get."""
+        alone = Parcel(delivery)
+        if not due:
+            due.update(dict.fromkeys(audience, alone))
+            return
+        for session in audience:
+            before = due.get(session)
+            due[session] = alone if before is None else before.plus(delivery)
+
+    def _deliver(self, due: Mapping[Session, Parcel]) -> None:
+        sent = 0
+        for session, parcel in due.items():
+            if session.cursor is not None:
+                continue  # It lags.
+            if session.deliver(parcel):
+                sent += parcel.count
             else:
-                self.catch_up.lag(session, deliveries)
+                self.catch_up.lag(session, parcel.deliveries)
+        self.counters.sent += sent
 
     # -- sessions -------------------------------------------------------------------------------------------------------
 
@@ -199,6 +230,7 @@ class Hub:
         before = session.topics.get(name)
         session.topics[name] = Subscription(self.position.number if before is None else before.joined, types)
         topic.admit(session, types)
+        self._unions.clear()
         if before is None and session.lagging:
             session.offsets[name] = topic.offset
         self.changed.set()
@@ -217,6 +249,7 @@ class Hub:
         topic = self._topics.get(name)
         if topic is not None:
             topic.expel(session)
+            self._unions.clear()
             self._drop_if_idle(topic)
             self.changed.set()
 
@@ -355,7 +388,7 @@ class Hub:
                 for session in topic.members():
                     wanted = [delivery for delivery in fresh if session.topics[topic.name].wants(delivery)]
                     due.setdefault(session, {}).update((delivery.entry.number, delivery) for delivery in wanted)
-        self._deliver({session: [found[key] for key in sorted(found)] for session, found in due.items() if found})
+        self._deliver({session: _parcel([found[key] for key in sorted(found)]) for session, found in due.items() if found})
 
     def _cross(self, topic: Topic, page: TopicPage) -> list[Entry]:
         """Bring a topic across a gap that ends at the hub's position. Returns what is left of it, and tells of the rest."""
@@ -382,3 +415,10 @@ class Hub:
     def missed(self, name: str, first: int | None, last: int | None, reason: str) -> dict[str, object]:
         """What `events_missed` tells: the topic, the range of its offsets (null: unknown), and why."""
         return subscription(name) | {"from": first, "to": last, "reason": reason, "epoch": self.position.epoch}
+
+
+def _parcel(deliveries: Sequence[Delivery]) -> Parcel:
+    parcel = Parcel(deliveries[0])
+    for delivery in deliveries[1:]:
+        parcel = parcel.plus(delivery)
+    return parcel

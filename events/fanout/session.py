@@ -2,14 +2,14 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 from events.conf import SessionLimits
 from events.domain.topics import ALL, kind_of
-from events.fanout.wire import Delivery, Dialect, Pipe, WireMessage, message
+from events.fanout.wire import Delivery, Dialect, Parcel, Pipe, WireMessage, message
 
 #: Replies to a client's own commands are not caught up later, so they may exceed the buffer; a client that goes on asking
 #: without reading is cut at this multiple of it.
@@ -98,16 +98,11 @@ class Session:
             return
         self.pipe.write(ready)
 
-    def deliver(self, deliveries: Sequence[Delivery]) -> bool:
+    def deliver(self, parcel: Parcel) -> bool:
         """Send live events. False when this client has too much unsent: then nothing was sent and it is to lag."""
-        if self.pipe.pending > self.limits.buffer_bytes:
+        if not self.pipe.offer(parcel.bundle(self.dialect), self.limits.buffer_bytes):
             return False
-        dialect = self.dialect
-        if len(deliveries) == 1:
-            self.pipe.write(deliveries[0].message(dialect))
-        else:
-            self.pipe.write_many([delivery.message(dialect) for delivery in deliveries])
-        self.sent += len(deliveries)
+        self.sent += parcel.count
         return True
 
     def tell_missed(self, body: Mapping[str, Any]) -> None:

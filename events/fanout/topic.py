@@ -34,10 +34,10 @@ class Topic:
         self.offset = self.offset_of(self.buffer[-1]) if self.buffer else offset
         self._replays.clear()
 
-    def add(self, entry: Entry) -> None:
-        """Append a live entry."""
+    def add(self, entry: Entry, offset: int) -> None:
+        """Append a live entry, which has this offset here."""
         self.buffer.append(entry)
-        self.offset = self.offset_of(entry)
+        self.offset = offset
         if self._replays:
             self._replays.clear()
 

@@ -16,6 +16,9 @@ class Dialect(Enum):
     SOCKETIO = "socketio"
     PLAIN = "plain"
 
+    # Enum's own is a function in Python, and a message is looked up by its dialect for each delivery.
+    __hash__ = object.__hash__
+
     def encode(self, name: str, body: bytes) -> bytes:
         """The text of one event whose data is the JSON `body`. Names are ours, and need no escaping."""
         if self is Dialect.SOCKETIO:
@@ -76,6 +79,57 @@ class Delivery:
             return made
 
 
+class Bundle:
+    """Messages that leave together: `frame` is all of their WebSocket frames in one piece."""
+
+    __slots__ = ("frame", "messages")
+
+    def __init__(self, messages: Sequence[WireMessage]) -> None:
+        self.messages = messages
+        self.frame = messages[0].frame if len(messages) == 1 else b"".join([message.frame for message in messages])
+
+
+class Parcel:
+    """The deliveries that a client gets in one step.
+
+    Clients with the same subscriptions get the same ones, so they share a parcel: what is in it is joined and framed once
+    for all of them. It holds the last delivery, and the parcel of those before it.
+    """
+
+    __slots__ = ("_before", "_bundles", "_longer", "count", "delivery")
+
+    def __init__(self, delivery: Delivery, before: "Parcel | None" = None) -> None:
+        self.delivery = delivery
+        self.count: int = 1 if before is None else before.count + 1
+        self._before = before
+        self._longer: Parcel | None = None
+        self._bundles: dict[Dialect, Bundle] = {}
+
+    def plus(self, delivery: Delivery) -> "Parcel":
+        """This parcel with one more delivery: the same object for all who ask before the next delivery comes."""
+        longer = self._longer
+        if longer is None or longer.delivery is not delivery:
+            longer = self._longer = Parcel(delivery, self)
+        return longer
+
+    @property
+    def deliveries(self) -> list[Delivery]:
+        """All of them, oldest first."""
+        found: list[Delivery] = []
+        parcel: Parcel | None = self
+        while parcel is not None:
+            found.append(parcel.delivery)
+            parcel = parcel._before
+        return found[::-1]
+
+    def bundle(self, dialect: Dialect) -> Bundle:
+        try:
+            return self._bundles[dialect]
+        except KeyError:
+            made = self._bundles[dialect] = Bundle([delivery.message(dialect) for delivery in self.deliveries])
+            return made
+
+
 def replay_message(dialect: Dialect, entries: Collection[Entry]) -> WireMessage:
     """The `recent_events` message of some entries."""
     body = b'{"events":[%b],"count":%d}' % (b",".join(entry.document for entry in entries), len(entries))
@@ -95,7 +149,8 @@ class Pipe(Protocol):
 
     def write(self, message: WireMessage) -> None: ...
 
-    def write_many(self, messages: Sequence[WireMessage]) -> None:
-        """As `write` for each, in as few writes to the socket as the pipe can."""
+    def offer(self, bundle: Bundle, room: int) -> bool:
+        """Hand over messages in as few writes to the socket as the pipe can. False, and nothing is taken, while more than
+        `room` bytes are pending."""
 
     def write_binary(self, data: bytes) -> None: ...

@@ -11,7 +11,7 @@ import pytest_asyncio
 from channels.layers import channel_layers, get_channel_layer
 
 from events import channel_groups
-from events.channel_groups import MAX_MESSAGE_BYTES, ChannelGroupInbox, ChannelGroupSender
+from events.channel_groups import MAX_JOINED_BYTES, MAX_MESSAGE_BYTES, ChannelGroupInbox, ChannelGroupSender, HubConsumer
 from events.domain.entry import Entry, Position, stamp
 from events.ports import Batch, BusGap, Unavailable
 from tests.contracts.support import event
@@ -136,11 +136,52 @@ async def test_a_large_batch_is_sent_in_parts_that_join_up(group: str) -> None:
     async with joined(group, recorder):
         await ChannelGroupSender(group).send(Batch("e", 1, sent))
         await until(lambda: sum(len(batch.entries) for batch in recorder.batches) == 40)
-    assert len(recorder.batches) > 2
+    assert len(recorder.batches) > 1
     assert [entry for batch in recorder.batches for entry in batch.entries] == sent
     for batch in recorder.batches:
         assert batch.first == batch.entries[0].number
-        assert sum(len(entry.document) for entry in batch.entries) <= MAX_MESSAGE_BYTES
+        assert sum(len(entry.document) for entry in batch.entries) <= MAX_JOINED_BYTES + MAX_MESSAGE_BYTES
+
+
+async def heard_at_once(group: str, *sent: Batch | Position) -> list[Batch | Position | BusGap]:
+    """What a hub hears of messages that all wait for it when it takes the first."""
+    layer, recorder, sender = get_channel_layer(), Recorder(), ChannelGroupSender(group)
+    consumer = HubConsumer()
+    consumer.receiver, consumer.channel_layer, consumer.channel_name = recorder, layer, await layer.new_channel()
+    await layer.group_add(group, consumer.channel_name)
+    for message in sent:
+        await (sender.send(message) if isinstance(message, Batch) else sender.heartbeat(message))
+    await until(lambda: layer.channels[consumer.channel_name].qsize() == len(sent))
+    await consumer.dispatch(await layer.receive(consumer.channel_name))
+    return recorder.heard
+
+
+@pytest.mark.usefixtures("any_layer")
+async def test_batches_that_wait_are_taken_as_one(group: str) -> None:
+    parts = [Batch("e", first, entries(first, first + 1)) for first in (1, 3, 5)]
+    assert await heard_at_once(group, *parts) == [Batch("e", 1, entries(1, 6))]
+
+
+@pytest.mark.usefixtures("any_layer")
+async def test_only_batches_that_join_up_are_joined(group: str) -> None:
+    first, second, hole, other = (
+        Batch(epoch, number, entries(number, number)) for epoch, number in (("e", 1), ("e", 2), ("e", 4), ("f", 5))
+    )
+    joined_up = Batch("e", 1, entries(1, 2))
+    assert await heard_at_once(group, first, second, hole, other) == [joined_up, hole, other]
+
+
+@pytest.mark.usefixtures("any_layer")
+async def test_what_waits_between_batches_keeps_its_place(group: str) -> None:
+    first, second = (Batch("e", number, entries(number, number)) for number in (1, 2))
+    assert await heard_at_once(group, first, Position("e", 1), second) == [first, Position("e", 1)]
+
+
+@pytest.mark.usefixtures("any_layer")
+async def test_what_waits_beyond_the_cap_is_dropped(group: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel_groups, "MAX_WAITING", 2)
+    parts = [Batch("e", number, entries(number, number)) for number in range(1, 5)]
+    assert await heard_at_once(group, *parts) == parts[:1]
 
 
 @pytest.mark.usefixtures("memory_layer")

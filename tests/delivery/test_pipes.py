@@ -3,9 +3,12 @@
 import asyncio
 from typing import Any
 
-from events.fanout.wire import WireMessage
+from events.fanout.wire import Bundle, WireMessage
 from events.pipes import MAX_POLL_PACKETS, AsgiPipe, PollingPipe, websocket_pipe
 from tests.fanout.support import turns, until
+
+#: More than any test writes.
+ROOM = 1_000_000
 
 
 def message(text: str) -> WireMessage:
@@ -38,7 +41,7 @@ class Server:
 async def test_an_outbox_joins_what_waits_into_one_payload() -> None:
     pipe = PollingPipe()
     pipe.write(message("4a"))
-    pipe.write_many([message("4b"), message("4é")])
+    assert pipe.offer(Bundle([message("4b"), message("4é")]), ROOM)
     pipe.write_binary(b"\x01\x02")
     assert pipe.pending == 2 + 2 + 3 + 2
     assert pipe.take() == "4a\x1e4b\x1e4é\x1ebAQI="
@@ -62,7 +65,7 @@ async def test_an_outbox_can_be_waited_for() -> None:
 async def test_what_is_too_much_for_one_answer_is_kept_for_the_next() -> None:
     pipe = PollingPipe()
     texts = [f"4é{number}" for number in range(2 * MAX_POLL_PACKETS + 3)]
-    pipe.write_many([message(text) for text in texts])
+    assert pipe.offer(Bundle([message(text) for text in texts]), ROOM)
     taken: list[str] = []
     while pipe.pending:
         await pipe.filled()
@@ -76,7 +79,7 @@ async def test_what_is_too_much_for_one_answer_is_kept_for_the_next() -> None:
 async def test_a_shut_outbox_still_gives_out_what_it_has() -> None:
     pipe = PollingPipe()
     texts = [f"4{number}" for number in range(MAX_POLL_PACKETS + 3)]
-    pipe.write_many([message(text) for text in texts])
+    assert pipe.offer(Bundle([message(text) for text in texts]), ROOM)
     pipe.shut()
     pipe.write(message("4late"))
     assert pipe.take().split("\x1e") == texts
@@ -89,7 +92,7 @@ async def test_what_is_written_is_sent_in_order() -> None:
     server = Server()
     pipe = AsgiPipe(server.send)
     pipe.write(message("a"))
-    pipe.write_many([message("b"), message("c")])
+    assert pipe.offer(Bundle([message("b"), message("c")]), ROOM)
     pipe.write_binary(b"\x00")
     await pipe.flush()
     assert server.sent == [
@@ -108,7 +111,7 @@ async def test_writing_never_waits_and_what_has_not_left_is_pending() -> None:
     server = Server()
     pipe = AsgiPipe(server.send)
     server.open.clear()
-    pipe.write_many([message("é" * 10), message("b" * 5)])
+    assert pipe.offer(Bundle([message("é" * 10), message("b" * 5)]), ROOM)
     await turns()
     assert pipe.pending == 25
     server.open.set()
@@ -121,7 +124,7 @@ async def test_a_pipe_whose_connection_is_gone_takes_everything_and_sends_nothin
     pipe = AsgiPipe(server.send)
     server.gone = True
     for _ in range(3):
-        pipe.write_many([message("a"), message("b")])
+        assert pipe.offer(Bundle([message("a"), message("b")]), ROOM)
         await pipe.flush()
         assert pipe.pending == 0
     assert server.sent == []

@@ -17,7 +17,7 @@ from events.domain.event import Event
 from events.domain.execution import Execution
 from events.fanout.hub import Hub
 from events.fanout.session import ClientInfo, Session
-from events.fanout.wire import Dialect, WireMessage
+from events.fanout.wire import Bundle, Dialect, WireMessage
 from events.history.memory import MemoryHistory
 from events.ports import Append, Batch, BusGap, DeadLetter, JournalPage, Recent, Snapshot, TopicPage, Unavailable
 from events.supervisor import Supervisor
@@ -33,6 +33,7 @@ class RecordingPipe:
 
     def __init__(self) -> None:
         self.messages: list[WireMessage] = []
+        self.bundles: list[Bundle] = []
         self.binary: list[bytes] = []
         self.writes = 0
         self.stalled = False
@@ -42,10 +43,14 @@ class RecordingPipe:
         self.writes += 1
         self._take(message)
 
-    def write_many(self, messages: Sequence[WireMessage]) -> None:
+    def offer(self, bundle: Bundle, room: int) -> bool:
+        if self.pending > room:
+            return False
         self.writes += 1
-        for message in messages:
+        self.bundles.append(bundle)
+        for message in bundle.messages:
             self._take(message)
+        return True
 
     def write_binary(self, data: bytes) -> None:
         self.writes += 1

@@ -70,6 +70,57 @@ async def test_what_one_batch_brings_a_client_goes_out_in_one_write() -> None:
         assert client.pipe.writes == before + 1
 
 
+async def test_clients_that_get_the_same_events_share_what_was_joined_for_them() -> None:
+    async with stage() as world:
+        one, two, both = [await world.client() for _ in range(3)]
+        for client, workflows in ((one, ["w1"]), (two, ["w1"]), (both, ["w1", "w2"])):
+            for workflow in workflows:
+                await world.subscribe(client, workflow)
+        await world.flow(event("w2"), event("w1"), event("w1"), event("w2"))
+        assert (one.live, two.live, both.live) == ([2, 3], [2, 3], [1, 2, 3, 4])
+        assert one.pipe.bundles == two.pipe.bundles
+        (bundle,) = both.pipe.bundles
+        assert bundle.frame == b"".join(message.frame for message in bundle.messages)
+
+
+async def test_who_gets_an_event_of_several_topics_follows_every_change() -> None:
+    """The same topics again and again, so that what was found for the last event is at hand for the next."""
+    async with stage() as world:
+        of_workflow, of_bot, picky = [await world.client() for _ in range(3)]
+
+        async def flow() -> None:
+            await world.flow(event("w1", bot_id="b1", type="node_started"))
+
+        await world.subscribe(of_workflow, "w1")
+        await world.commands.handle(of_bot.session, "subscribe_bot", {"bot_id": "b1"})
+        await flow()
+        await flow()
+        await world.commands.handle(picky.session, "subscribe_bot", {"bot_id": "b1", "types": ["node_started"]})
+        await flow()
+        await world.commands.handle(picky.session, "subscribe_bot", {"bot_id": "b1", "types": ["other"]})
+        await flow()
+        await world.commands.handle(picky.session, "subscribe_bot", {"bot_id": "b1"})
+        await world.commands.handle(of_bot.session, "unsubscribe", {"type": "bot", "bot_id": "b1"})
+        await flow()
+        await world.commands.disconnect(of_workflow.session, "test")
+        await flow()
+        assert of_workflow.live == [1, 2, 3, 4, 5]
+        assert of_bot.live == [1, 2, 3, 4]
+        assert picky.live == [3, 5, 6]
+
+
+async def test_audiences_that_are_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "UNIONS", 3)
+    async with stage() as world:
+        client = await world.client()
+        for name in ("subscribe_all_bots", "subscribe_bot"):
+            await world.commands.handle(client.session, name, {"bot_id": "b1"})
+        for number in range(8):
+            await world.flow(event(f"w{number}", bot_id="b1"))
+            assert len(world.hub._unions) <= 3
+        assert client.live == list(range(1, 9))
+
+
 async def test_only_events_of_the_subscribed_topics_are_delivered() -> None:
     async with stage() as world:
         client = await world.client()
