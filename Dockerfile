@@ -2,7 +2,7 @@
 FROM node:22-alpine AS browser
 WORKDIR /build
 COPY package.json package-lock.json .npmrc ./
-RUN npm ci --ignore-scripts
+RUN npm ci --ignore-scripts --omit=dev
 
 # Python packages, all of them ready-made: no compiler is needed.
 FROM python:3.11-slim AS packages
@@ -21,6 +21,7 @@ COPY --from=browser /build/node_modules/socket.io-client/dist ./node_modules/soc
 COPY --from=browser /build/node_modules/uplot/dist ./node_modules/uplot/dist
 COPY manage.py ./
 COPY deploy ./deploy
+COPY clients/js/src ./clients/js/src
 COPY templates ./templates
 COPY static ./static
 COPY wsproject ./wsproject

@@ -7,3 +7,4 @@ python -m ruff check --quiet .
 python -m ruff format --check --quiet . || { echo "Run: .venv/bin/ruff format ." >&2; exit 1; }
 python -m mypy .
 report=$(lint-imports --no-cache 2>&1) || { printf '%s\n' "$report" >&2; exit 1; }
+node_modules/.bin/tsc --project clients/js --noEmit

