@@ -17,7 +17,7 @@ from channels.layers import BaseChannelLayer, get_channel_layer
 
 from events.cancellation import heed_cancellation
 from events.domain.entry import Entry, Position
-from events.ports import Batch, BusGap, GroupReceiver, Unavailable
+from events.ports import Batch, BusGap, Canary, GroupReceiver, Unavailable
 
 #: A batch is split so that no message grows past this many bytes of events.
 MAX_MESSAGE_BYTES: Final = 512 * 1024
@@ -66,6 +66,9 @@ class ChannelGroupSender:
 
     async def announce(self, gap: BusGap) -> None:
         await self._send({"type": "events.gap", **asdict(gap)})
+
+    async def pass_on(self, canary: Canary) -> None:
+        await self._send({"type": "events.canary", **asdict(canary)})
 
     async def _send(self, message: dict[str, Any]) -> None:
         try:
@@ -158,7 +161,14 @@ class HubConsumer(AsyncConsumer):
         self.receiver.receive_heartbeat(Position(message["epoch"], message["number"]))
 
     async def events_gap(self, message: dict[str, Any]) -> None:
-        self.receiver.receive_gap(BusGap(**{name: value for name, value in message.items() if name != "type"}))
+        self.receiver.receive_gap(BusGap(**_fields(message)))
+
+    async def events_canary(self, message: dict[str, Any]) -> None:
+        self.receiver.receive_canary(Canary(**_fields(message)))
+
+
+def _fields(message: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in message.items() if name != "type"}
 
 
 class ChannelGroupInbox:

@@ -12,6 +12,7 @@ from events.domain import errors
 from events.domain.errors import CommandError
 from events.domain.timestamps import iso
 from events.domain.topics import ALL, ALL_BOTS, KINDS, subscription, topic_name
+from events.fanout import notices
 from events.fanout.hub import Hub
 from events.fanout.session import Session
 from events.ports import Unavailable
@@ -56,6 +57,8 @@ class CommandHandler:
                 "server_time": iso(time.time()),
             },
         )
+        if self._hub.emergency.state != "normal":
+            session.emit("emergency_state", notices.emergency(self._hub.emergency))
         if "token" in auth:
             await self.handle(session, "authenticate", auth)
 

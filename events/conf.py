@@ -83,6 +83,12 @@ class EventsConfig:
         """True when bus, relay, history and hub live in the one server process."""
         return not self.redis_url
 
+    @property
+    def sends_canaries(self) -> bool:
+        """Whether the relay has a durable input. On the pub/sub channel other subscribers would take a canary for an event;
+        there, only heartbeats tell."""
+        return self.embedded or "stream" in self.bus_inputs
+
     @classmethod
     def from_settings(cls) -> "EventsConfig":
         """The configuration that the Django settings hold under `EVENTS`."""

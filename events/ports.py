@@ -7,7 +7,7 @@ nothing else that a caller is expected to handle unless a method says so.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from events.domain.entry import Entry, Position
 from events.domain.event import Event
@@ -40,11 +40,13 @@ class BusEntry:
     cursor: where the next read goes on from; empty for inputs that keep nothing. Its text means something to the input alone
     at:     Unix time in seconds at which the bus took it, or, of a bus that does not say, at which it was heard; 0 when not
             known
+    canary: True for what `EventBus.publish_canary` put there; the document is then empty
     """
 
     cursor: str
     document: bytes
     at: float = 0.0
+    canary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,9 @@ class EventBus(Protocol):
 
     async def publish(self, documents: Sequence[bytes]) -> list[str]:
         """Put documents on the bus, in order; returns the bus's id of each. When it returns, the bus has them all."""
+
+    async def publish_canary(self) -> None:
+        """Put an entry on the bus that is no event and says nothing, among the documents, for the relay alone."""
 
     async def close(self) -> None: ...
 
@@ -263,6 +268,18 @@ class Batch:
     relayed: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """An entry that travelled from the bus through the relay, and nothing else: it shows whether that way is open.
+
+    published: Unix time at which the relay put it on the bus, `relayed` at which the history had taken the step with it; both
+               by the relay's clock
+    """
+
+    published: float
+    relayed: float
+
+
 class GroupSender(Protocol):
     """The relay's side of the group. At most once: a message may be lost, repeated or reordered, and nobody is told."""
 
@@ -273,6 +290,8 @@ class GroupSender(Protocol):
     async def announce(self, gap: BusGap) -> None:
         """Tell of documents that an input could not read."""
 
+    async def pass_on(self, canary: Canary) -> None: ...
+
 
 class GroupReceiver(Protocol):
     """The hub's side of the group. All are called on the event loop, one at a time, and must not block."""
@@ -282,6 +301,8 @@ class GroupReceiver(Protocol):
     def receive_heartbeat(self, position: Position) -> None: ...
 
     def receive_gap(self, gap: BusGap) -> None: ...
+
+    def receive_canary(self, canary: Canary) -> None: ...
 
 
 class GroupInbox(Protocol):
@@ -414,6 +435,10 @@ class ControlChannel(Protocol):
 
     async def serve(self, process: str, carry_out: CarryOut) -> None:
         """Carry out what is asked of `process`, one request at a time, until cancelled. `carry_out` must not block or raise."""
+
+
+#: From all is well to the end of it.
+EMERGENCY_STATES: Final = ("normal", "alert", "halt", "shutdown")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from events.conf import EventsConfig
 from events.connection import EngineConnection, EngineEndpoint
 from events.consumers import ClosedConsumer, EnginePollingConsumer, EngineWebSocketConsumer, PlainWebSocketConsumer
 from events.gate import Gate
+from events.live import live_app
 from events.plain_app import PlainEndpoint
 from events.protocol.engineio import EngineConfig
 from events.socketio_app import SocketIOApp
@@ -48,6 +49,7 @@ class Sockets:
         return URLRouter(
             [
                 re_path(r"^socket\.io/?$", EnginePollingConsumer.as_asgi(endpoint=self._engine)),
+                re_path(r"^health/live/?$", live_app),
                 re_path(r"", fallback),
             ]
         )

@@ -14,15 +14,13 @@ from events.conf import EventsConfig
 from events.domain.timestamps import iso
 from events.fanout.counters import Counters
 from events.ports import Emergency, ProcessReport, Unavailable
+from events.vital_signs import check_events, check_process
 from events.wiring import Adapters, ServerProcess
 
 __all__ = ["ClientRow", "Component", "Emergency", "Health", "ProcessReport", "Snapshot", "Unavailable", "health", "snapshot"]
 
 #: A component that has not answered for so long is not healthy.
 COMPONENT_TIMEOUT_S = 1.5
-
-#: A hub that has not heard from the relay for so long is deaf. Heartbeats come each second.
-DEAF_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +89,7 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether events flow."""
+    """Whether events flow. `process` is the server process that was asked."""
 
     at: float
     started: float
@@ -100,10 +98,11 @@ class Health:
     emergency: Emergency
     connected_clients: int
     total_connections: int
+    process: Component = Component(True)
 
     @property
     def healthy(self) -> bool:
-        return self.state.healthy and self.events.healthy
+        return self.state.healthy and self.events.healthy and self.process.healthy
 
 
 def snapshot() -> Snapshot:
@@ -160,9 +159,10 @@ async def _read_processes(adapters: Adapters, process: ServerProcess | None) -> 
 
 async def read_health(adapters: Adapters, process: ServerProcess | None) -> Health:
     """As `health`, on the event loop."""
-    state, events, emergency, found = await asyncio.gather(
+    state, events, own, emergency, found = await asyncio.gather(
         _component(adapters.state.ping()),
-        _component(_check_events(adapters, process)),
+        _component(check_events(adapters, process)),
+        _component(check_process(process)),
         _answer(adapters.state.emergency(), Emergency()),
         _answer(_read_processes(adapters, process), None),
     )
@@ -171,12 +171,12 @@ async def read_health(adapters: Adapters, process: ServerProcess | None) -> Heal
         # Nothing is known of the others; our own clients are still connected.
         clients = len(process.hub.sessions) if process is not None else 0
         connections = process.hub.counters.connections if process is not None else 0
-        return Health(now, process.started if process else now, state, events, emergency, clients, connections)
+        return Health(now, process.started if process else now, state, events, emergency, clients, connections, own)
     reports, counted = found
     servers = [report for report in reports if report.kind == "server"]
     started = min((report.started for report in servers), default=now)
     clients = sum(report.gauges.get("clients", 0) for report in servers)
-    return Health(now, started, state, events, emergency, clients, counted["connections"])
+    return Health(now, started, state, events, emergency, clients, counted["connections"], own)
 
 
 async def stats_update(process: ServerProcess) -> dict[str, Any]:
@@ -210,27 +210,3 @@ async def _answer(question: Awaitable[Any], otherwise: Any) -> Any:
         return await asyncio.wait_for(question, COMPONENT_TIMEOUT_S)
     except (Unavailable, TimeoutError):
         return otherwise
-
-
-async def _check_events(adapters: Adapters, process: ServerProcess | None) -> None:
-    """Raises `Unavailable` with the reason when events cannot flow."""
-    config = EventsConfig.from_settings()
-    if process is None and config.embedded:
-        raise Unavailable("No server runs in this process. Start one: python manage.py serve")
-    if await adapters.lease.holder() is None:
-        mend = "The log says why." if config.embedded else "Start one: python manage.py runbus"
-        raise Unavailable(f"No relay is running, so no event is delivered. {mend}")
-    if process is not None:
-        _check_process(process)
-
-
-def _check_process(process: ServerProcess) -> None:
-    broken = [state for state in process.tasks.unhealthy() if not state.running]
-    if broken:
-        names = ", ".join(f"{state.name} ({state.failure or 'stopped'})" for state in broken)
-        raise Unavailable(f"Background tasks of this server process do not run: {names}. They are restarted by themselves.")
-    if not process.hub.ready:
-        raise Unavailable("This server process has not read the history's position yet.")
-    silent = time.monotonic() - max(process.hub.heard_at, process.started_monotonic)
-    if silent > DEAF_S:
-        raise Unavailable(f"This server process has not heard from the relay for {silent:.0f} s; it keeps trying.")

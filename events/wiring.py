@@ -23,7 +23,9 @@ from events.control_channel.memory import MemoryControlChannel
 from events.control_channel.redis import RedisControlChannel
 from events.fanout.counters import Counters
 from events.fanout.desk import OperatorDesk
+from events.fanout.emergency import EmergencyWatch
 from events.fanout.hub import Hub
+from events.fanout.loop_watch import LoopWatch
 from events.fanout.presence import Presence
 from events.fanout.relay import Relay
 from events.history.memory import MemoryHistory
@@ -151,6 +153,7 @@ class Process(ABC):
             config.event,
             lease_ttl_s=config.lease_ttl_s,
             heartbeat_s=config.heartbeat_s,
+            bus=adapters.bus if config.sends_canaries else None,
         )
 
     def unreported(self) -> dict[str, int]:
@@ -219,6 +222,9 @@ class ServerProcess(Process):
         self.hub = Hub(self.adapters.history, config.history.recent_events)
         self.presence = Presence(self.adapters.registry, self.name, self.hub.sessions)
         self.relay = self.build_relay() if config.embedded else None
+        self.loop_watch = LoopWatch(self.hub.counters.labelled)
+        #: True once this process is about to end and takes no new clients.
+        self.draining = False
 
     def start(self) -> None:
         """Start the background tasks."""
@@ -227,6 +233,8 @@ class ServerProcess(Process):
         self.tasks.start("hub", self.hub.run)
         self.tasks.start("catch-up", self.hub.catch_up.run)
         self.tasks.start("report", lambda: self.run_reports(self.hub.changed))
+        self.tasks.start("loop watch", self.loop_watch.run)
+        self.tasks.start("emergency", EmergencyWatch(self.hub, self.adapters.state).run)
         self.tasks.start("control", lambda: self.adapters.control.serve(self.name, OperatorDesk(self.hub).carry_out))
         if self.relay is not None:
             self.tasks.start("relay", self.relay.run)
@@ -248,7 +256,7 @@ class ServerProcess(Process):
             "lagging": len(self.hub.catch_up),
             "subscriptions": sum(len(session.topics) for session in sessions.values()),
         }
-        return own | (relay_gauges(self.relay) if self.relay is not None else {})
+        return own | self.loop_watch.gauges() | (relay_gauges(self.relay) if self.relay is not None else {})
 
     async def report_now(self) -> None:
         await super().report_now()
@@ -263,18 +271,20 @@ class RelayProcess(Process):
     def __init__(self, config: EventsConfig) -> None:
         super().__init__(config)
         self.relay = self.build_relay()
+        self.loop_watch = LoopWatch(self.relay.counters.labelled)
 
     def start(self) -> None:
         """Start the background tasks."""
         self.tasks.start("relay", self.relay.run)
         self.tasks.start("report", lambda: self.run_reports(asyncio.Event()))
+        self.tasks.start("loop watch", self.loop_watch.run)
         log.info("runbus_started", process=self.name)
 
     def counters(self) -> Counters:
         return self.relay.counters
 
     def gauges(self) -> dict[str, Any]:
-        return relay_gauges(self.relay)
+        return relay_gauges(self.relay) | self.loop_watch.gauges()
 
 
 class ServerSlot:

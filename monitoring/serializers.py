@@ -95,11 +95,25 @@ class HealthSerializer(serializers.Serializer[Health]):
     details = serializers.SerializerMethodField(help_text="For each unhealthy component: why, and what to do.")
 
     def get_details(self, health: Health) -> dict[str, str]:
-        components = {"state": health.state, "events": health.events}
+        components = {"state": health.state, "events": health.events, "process": health.process}
         details = {name: component.detail for name, component in components.items() if not component.healthy}
         if health.emergency.reason:
             details["emergency"] = health.emergency.reason
         return details
+
+
+class ReadySerializer(serializers.Serializer[Health]):
+    """`GET /health/ready`."""
+
+    status = serializers.SerializerMethodField(help_text="ready or not ready")
+    reason = serializers.SerializerMethodField(help_text="Why not; empty when ready.")
+
+    def get_status(self, health: Health) -> str:
+        return "ready" if health.healthy else "not ready"
+
+    def get_reason(self, health: Health) -> str:
+        unhealthy = (part.detail for part in (health.process, health.state, health.events) if not part.healthy)
+        return next(unhealthy, "")
 
 
 # -- /metrics ----------------------------------------------------------------------------------------------------------

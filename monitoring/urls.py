@@ -3,13 +3,15 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from monitoring.views import HealthView, MetricsView, StatusView
+from monitoring.views import HealthView, MetricsView, ReadyView, StatusView
 
 app_name = "monitoring"
 
 urlpatterns = [
     path("health", HealthView.as_view(), name="health"),
     path("health/", HealthView.as_view(schema=None)),
+    path("health/ready", ReadyView.as_view(), name="ready"),
+    path("health/ready/", ReadyView.as_view(schema=None)),
     path("metrics", MetricsView.as_view(), name="metrics"),
     path("metrics/", MetricsView.as_view(schema=None)),
     path("status", StatusView.as_view(), name="status"),

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from events.stats import Unavailable, health, snapshot
-from monitoring.serializers import HealthSerializer, MetricsSerializer, StatusSerializer, UnavailableSerializer
+from monitoring.serializers import HealthSerializer, MetricsSerializer, ReadySerializer, StatusSerializer, UnavailableSerializer
 
 #: What `/status` says of itself.
 SERVER_NAME: Final = "workflow-websocket-server"
@@ -97,6 +97,22 @@ class HealthView(MonitoringView):
         current = health()
         code = status.HTTP_200_OK if current.healthy else status.HTTP_503_SERVICE_UNAVAILABLE
         return Response(HealthSerializer(current).data, code)
+
+
+class ReadyView(MonitoringView):
+    """Whether clients can be sent to this server process now."""
+
+    @extend_schema(
+        operation_id="health_ready",
+        summary="Readiness",
+        description="For load balancers and rolling updates: as `/health`, in one word and one sentence.",
+        tags=["Monitoring"],
+        responses={200: OpenApiResponse(ReadySerializer, "Ready."), 503: OpenApiResponse(ReadySerializer, "Not ready.")},
+    )
+    def get(self, request: Request) -> Response:
+        current = health()
+        code = status.HTTP_200_OK if current.healthy else status.HTTP_503_SERVICE_UNAVAILABLE
+        return Response(ReadySerializer(current).data, code)
 
 
 class MetricsView(MonitoringView):

@@ -20,12 +20,19 @@ class MemoryBus:
 
     def __init__(self, events: int) -> None:
         self._events = events
-        self._waiting: deque[tuple[int, bytes, float]] = deque()
+        #: Number, document (None for a canary), and when it came.
+        self._waiting: deque[tuple[int, bytes | None, float]] = deque()
         self._published = 0
         self._arrived = asyncio.Event()
 
     async def publish(self, documents: Sequence[bytes]) -> list[str]:
         """All of the documents or, when there is no room for them, none."""
+        return self._add(documents)
+
+    async def publish_canary(self) -> None:
+        self._add([None])
+
+    def _add(self, documents: Sequence[bytes | None]) -> list[str]:
         if len(self._waiting) + len(documents) > self._events:
             raise Unavailable(f"The memory bus is full: {len(self._waiting)} of {self._events} events wait for the relay.")
         first = self._published + 1
@@ -48,8 +55,11 @@ class MemoryBus:
         if not self._waiting:
             self._arrived.clear()
             await wait_for(self._arrived, wait_s)
-        count = count_within((len(document) for _, document, _ in islice(self._waiting, limit)), READ_BYTES)
-        return [BusEntry(f"{number}-0", document, at) for number, document, at in islice(self._waiting, count)]
+        count = count_within((len(document or b"") for _, document, _ in islice(self._waiting, limit)), READ_BYTES)
+        return [
+            BusEntry(f"{number}-0", document or b"", at, canary=document is None)
+            for number, document, at in islice(self._waiting, count)
+        ]
 
     def _forget(self, read: int) -> None:
         while self._waiting and self._waiting[0][0] <= read:

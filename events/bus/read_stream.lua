@@ -2,15 +2,15 @@
 --
 -- KEYS  stream
 -- ARGV  id to read after, most entries, most bytes of documents (one comes in any case), field of the document, id of the
---       entry that was last told as the oldest one
+--       entry that was last told as the oldest one, field that makes an entry a canary
 -- Reply {} when there is no such stream, else
 --       {entries ever added ('' on a Redis that does not count them), length, last id ever given out, id of the oldest entry
 --        ('' when there is none), its document ('' when it is the one that was told), 1 when the end was reached else 0,
---        then per entry: id, document ('' when it lacks the field)}
+--        then per entry: id, document ('' when it lacks the field; the number 1 for a canary)}
 
 local stream, after = KEYS[1], ARGV[1]
 local limit, most_bytes = tonumber(ARGV[2]), tonumber(ARGV[3])
-local field, told = ARGV[4], ARGV[5]
+local field, told, canary = ARGV[4], ARGV[5], ARGV[6]
 
 -- Documents are big and Lua's memory is not freed at once: few at a time are fetched.
 local CHUNK = 16
@@ -59,7 +59,7 @@ while true do
     end
     count = count + 1
     reply[#reply + 1] = entry[1]
-    reply[#reply + 1] = document
+    reply[#reply + 1] = entry[2][1] == canary and 1 or document
     after = entry[1]
   end
 end

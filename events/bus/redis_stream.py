@@ -26,6 +26,9 @@ _CENTURY: Final = 946_684_800.0
 #: The field of a stream entry that holds the event's JSON text.
 FIELD: Final = "event"
 
+#: The field of an entry that is a canary.
+CANARY: Final = "canary"
+
 
 class RedisStreamBus:
     """Adds documents to the stream. Its oldest entries are trimmed, read or not, above about `events`."""
@@ -41,6 +44,10 @@ class RedisStreamBus:
             ("XADD", self._keys.bus, "MAXLEN", "~", self._events, "*", FIELD, document) for document in documents
         )
         return [identifier.decode() for identifier in added]
+
+    async def publish_canary(self) -> None:
+        """Who else reads the stream sees an entry without the field `event`."""
+        await self._link.call("XADD", self._keys.bus, "MAXLEN", "~", self._events, "*", CANARY, "")
 
     async def close(self) -> None:
         """Nothing to close: the link belongs to whoever made it."""
@@ -81,7 +88,7 @@ class _Glimpse:
     oldest: str
     oldest_document: bytes
     ended: bool
-    entries: list[tuple[str, bytes]]
+    entries: list[tuple[str, bytes | int]]
 
     @classmethod
     def of(cls, reply: Sequence[Any]) -> Self:
@@ -176,7 +183,7 @@ class RedisStreamReader:
     async def _look(self, place: _Place, limit: int) -> _Glimpse | None:
         """None when there is no stream."""
         oldest = self._oldest[0] if self._oldest else ""
-        reply = await self._script((self._keys.bus,), (place.identifier, limit, READ_BYTES, FIELD, oldest))
+        reply = await self._script((self._keys.bus,), (place.identifier, limit, READ_BYTES, FIELD, oldest, CANARY))
         return _Glimpse.of(reply) if reply else None
 
     def _taken(self, cursor: str, place: _Place, glimpse: _Glimpse) -> list[BusEntry]:
@@ -186,15 +193,12 @@ class RedisStreamReader:
         self._tell_missed(place, before, glimpse.entries)
         if before is None:
             self._known = (cursor, place)
-            return [BusEntry(identifier, document, _published(identifier)) for identifier, document in glimpse.entries]
+            return [_entry(identifier, identifier, document) for identifier, document in glimpse.entries]
         self._known = (cursor, _Place(place.identifier, before))
         counted = enumerate(glimpse.entries, before + 1)
-        return [
-            BusEntry(_Place(identifier, count).cursor, document, _published(identifier))
-            for count, (identifier, document) in counted
-        ]
+        return [_entry(_Place(identifier, count).cursor, identifier, document) for count, (identifier, document) in counted]
 
-    def _tell_missed(self, place: _Place, before: int | None, entries: Sequence[tuple[str, bytes]]) -> None:
+    def _tell_missed(self, place: _Place, before: int | None, entries: Sequence[tuple[str, bytes | int]]) -> None:
         if before is None or place.count is None or before == place.count:
             return
         if before < place.count:
@@ -232,6 +236,12 @@ def _order(identifier: str) -> tuple[int, int]:
     """Ids in the order of the stream."""
     time_ms, _, sequence = identifier.partition("-")
     return int(time_ms), int(sequence or 0)
+
+
+def _entry(cursor: str, identifier: str, document: bytes | int) -> BusEntry:
+    if isinstance(document, int):
+        return BusEntry(cursor, b"", _published(identifier), canary=True)
+    return BusEntry(cursor, document, _published(identifier))
 
 
 def _published(identifier: str) -> float:

@@ -12,11 +12,11 @@ from events.domain.timestamps import iso
 from events.domain.topics import subscription
 from events.fanout.catch_up import CatchUp
 from events.fanout.counters import Counters
-from events.fanout.latency import observe
+from events.fanout.latency import CANARY, observe
 from events.fanout.session import Session, Subscription
 from events.fanout.topic import Topic
 from events.fanout.wire import Delivery, Parcel
-from events.ports import Batch, BusGap, History, Recent, Snapshot, TopicPage, Unavailable
+from events.ports import Batch, BusGap, Canary, Emergency, History, Recent, Snapshot, TopicPage, Unavailable
 
 log = structlog.get_logger("events")
 
@@ -64,6 +64,11 @@ class Hub:
         self.position = Position("", 0)
         #: Monotonic time of the last sign of life from the group; 0 before the first.
         self.heard_at = 0.0
+        #: The last canary, and the monotonic time at which it came; 0 before the first.
+        self.canary: Canary | None = None
+        self.canary_at = 0.0
+        #: The platform's emergency state, as far as this process knows (`events.fanout.emergency`).
+        self.emergency = Emergency()
         self.counters = Counters()
         self._gaps = 0
         #: Whether the group brought something that was left to the repair which is under way.
@@ -119,6 +124,12 @@ class Hub:
         for session in list(self.sessions.values()):
             if session.topics:
                 session.tell_missed(body)
+
+    def receive_canary(self, canary: Canary) -> None:
+        """The way from the bus to here is open."""
+        self.heard_at = self.canary_at = time.monotonic()
+        self.canary = canary
+        observe(self.counters.labelled, CANARY, time.time() - canary.published)
 
     def _apply(self, entries: Sequence[Entry]) -> None:
         """Hand consecutive entries to the sessions. The hot path: nothing here waits, encodes or logs per delivery."""

@@ -13,7 +13,9 @@ from typing import Final
 #: to the sockets. `total`: published → written to the sockets.
 STAGES: Final = ("bus", "group", "socket", "total")
 
-#: What else is kept in such buckets. `loop`: by how much the event loop was late for a timer.
+#: What else is kept in such buckets. `canary`: put on the bus → heard by a hub. `loop`: by how much the event loop was late for
+#: a timer.
+CANARY: Final = "canary"
 LOOP: Final = "loop"
 
 #: Upper bounds of the buckets in seconds. What is later than the last falls into one more, without a bound.
@@ -60,5 +62,5 @@ def quantile(counts: list[int], share: float) -> float | None:
 
 
 _KEYS: Final = {
-    name: tuple(f"latency_{name}:{label}" for label in (*BUCKETS, SUM)) for name in (*STAGES, LOOP)
+    name: tuple(f"latency_{name}:{label}" for label in (*BUCKETS, SUM)) for name in (*STAGES, CANARY, LOOP)
 }  # fmt: skip

@@ -19,7 +19,9 @@ from events.ports import (
     BusEntry,
     BusGap,
     BusReader,
+    Canary,
     DeadLetter,
+    EventBus,
     FencedOut,
     GroupSender,
     History,
@@ -42,6 +44,9 @@ READ_WAIT_S = 1.0
 RETRY_S = 0.25
 
 TRIM_INTERVAL_S = 30.0
+
+#: How often a canary is put on the bus. There is never more than one on its way.
+CANARY_INTERVAL_S = 2.0
 
 #: How much of a refused document is kept.
 DEAD_LETTER_BYTES = 4_096
@@ -69,8 +74,10 @@ class Relay:
         *,
         lease_ttl_s: float,
         heartbeat_s: float,
+        bus: EventBus | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`bus` is where canaries are put, for the one durable input to read; None for no canaries."""
         self._history = history
         self._sender = sender
         self._readers = readers
@@ -80,6 +87,9 @@ class Relay:
         self._lease_ttl_s = lease_ttl_s
         self._heartbeat_s = heartbeat_s
         self._clock = clock
+        self._bus = bus
+        #: When the canary that is on its way was put on the bus; 0 when none is.
+        self._canary_at = 0.0
         self._fence = 0
         self._position = Position("", 0)
         self._folder = Folder(history)
@@ -95,8 +105,9 @@ class Relay:
 
     @property
     def lag_s(self) -> float:
-        """Seconds since the bus took the oldest document that was read and is not relayed yet; 0 when there is none."""
-        oldest = min(filter(None, self._under_way.values()), default=0.0)
+        """Seconds since the bus took the oldest document that was read and is not relayed yet, or the canary that did not come
+        through yet; 0 when there is neither."""
+        oldest = min(filter(None, (*self._under_way.values(), self._canary_at)), default=0.0)
         return max(0.0, self._clock() - oldest) if oldest else 0.0
 
     async def run(self) -> None:
@@ -110,6 +121,7 @@ class Relay:
             finally:
                 self.leading = False
                 self._under_way.clear()
+                self._canary_at = 0.0
                 await self._stop_listening()
                 await self.close()
 
@@ -168,6 +180,8 @@ class Relay:
             tasks.create_task(self._renew())
             tasks.create_task(self._beat())
             tasks.create_task(self._trim())
+            if self._bus is not None:
+                tasks.create_task(self._send_canaries(self._bus))
             for reader in self._readers:
                 tasks.create_task(self._pump(reader))
 
@@ -198,10 +212,33 @@ class Relay:
                 log.warning("relay_trim_failed", reason=str(error))
             await asyncio.sleep(TRIM_INTERVAL_S)
 
+    async def _send_canaries(self, bus: EventBus) -> None:
+        """Send the next one when the last one came through: many would push events off a bus that nobody reads."""
+        while True:
+            if not self._canary_at:
+                self._canary_at = self._clock()
+                try:
+                    await bus.publish_canary()
+                except Unavailable as error:
+                    log.warning("relay_canary_failed", reason=str(error))
+                    self._canary_at = 0.0
+            await asyncio.sleep(CANARY_INTERVAL_S)
+
+    async def _pass_on_canary(self) -> None:
+        """A canary came through. One that a relay before us left on the bus says nothing of the way as it is now."""
+        published, self._canary_at = self._canary_at, 0.0
+        if not published:
+            return
+        try:
+            await self._sender.pass_on(Canary(published, self._clock()))
+        except Unavailable as error:
+            log.warning("group_unavailable", reason=str(error))
+
     async def _pump(self, reader: BusReader) -> None:
         """Carry one input over, batch by batch."""
         cursor = await _retry(lambda: self._history.cursor(reader.name)) if reader.durable else ""
         while True:
+            canary_at = self._canary_at
             try:
                 entries = await reader.read(cursor, BATCH, READ_WAIT_S)
             except Unavailable as error:
@@ -216,6 +253,9 @@ class Relay:
                 await self._relay(reader.name, cursor, entries)
             else:
                 self._busy.discard(reader.name)
+                if reader.durable and canary_at == self._canary_at:
+                    # Whoever emptied the bus took the canary as well.
+                    self._canary_at = 0.0
             if self._busy:
                 self._drained.clear()
             else:
@@ -234,11 +274,14 @@ class Relay:
     async def _relay(self, source: str, cursor: str, entries: Sequence[BusEntry]) -> None:
         # What is left on the bus behind a full batch is no older than its last document.
         self._under_way[source] = entries[0].at
-        events, rejected = self._check(source, entries)
+        documents = [entry for entry in entries if not entry.canary]
+        events, rejected = self._check(source, documents)
         async with self._turn:
             await self._append(source, cursor, events, rejected, published=entries[0].at)
         self._under_way[source] = entries[-1].at if len(entries) == BATCH else 0.0
-        self._count(entries, events, rejected)
+        self._count(documents, events, rejected)
+        if len(documents) < len(entries):
+            await self._pass_on_canary()
 
     def _count(self, entries: Sequence[BusEntry], events: Sequence[Event], rejected: Sequence[DeadLetter]) -> None:
         self.counters.received += len(events)

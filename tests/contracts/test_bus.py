@@ -142,6 +142,17 @@ async def test_publish_returns_one_id_each_and_the_bus_has_them(bus_and_reader: 
     assert [entry.document for entry in entries] == [b"a", b"b", b"c"]
 
 
+async def test_a_canary_comes_among_the_documents_and_is_none(bus_and_reader: tuple[EventBus, BusReader]) -> None:
+    bus, reader = bus_and_reader
+    await bus.publish([b"a"])
+    await bus.publish_canary()
+    await bus.publish([b"canary"])
+    entries = await reader.read("", 10, 0)
+    assert [(entry.document, entry.canary) for entry in entries] == [(b"a", False), (b"", True), (b"canary", False)]
+    assert await reader.read(entries[1].cursor, 10, 0) == [entries[2]]
+    assert reader.gaps() == []
+
+
 async def test_publishing_nothing_is_nothing(bus_and_reader: tuple[EventBus, BusReader]) -> None:
     bus, reader = bus_and_reader
     assert await bus.publish([]) == []

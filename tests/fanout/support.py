@@ -19,7 +19,7 @@ from events.fanout.hub import Hub
 from events.fanout.session import ClientInfo, Session
 from events.fanout.wire import Bundle, Dialect, WireMessage
 from events.history.memory import MemoryHistory
-from events.ports import Append, Batch, BusGap, DeadLetter, JournalPage, Recent, Snapshot, TopicPage, Unavailable
+from events.ports import Append, Batch, BusGap, Canary, DeadLetter, JournalPage, Recent, Snapshot, TopicPage, Unavailable
 from events.supervisor import Supervisor
 from tests.contracts.support import Clock, event, eventually
 
@@ -228,6 +228,7 @@ class TestGroup:
     def __init__(self) -> None:
         self.waiting: list[Batch | Position] = []
         self.announced: list[BusGap] = []
+        self.canaries: list[Canary] = []
         self.down = False
 
     async def send(self, batch: Batch) -> None:
@@ -238,6 +239,11 @@ class TestGroup:
 
     async def announce(self, gap: BusGap) -> None:
         self.announced.append(gap)
+
+    async def pass_on(self, canary: Canary) -> None:
+        if self.down:
+            raise Unavailable("the group is down")
+        self.canaries.append(canary)
 
     def _put(self, message: Batch | Position) -> None:
         if self.down:

@@ -1,7 +1,7 @@
 """The relay: nothing of a durable input is lost or doubled, whoever fails when; and one relay leads at a time."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import orjson
@@ -14,7 +14,7 @@ from events.domain.event import EventLimits
 from events.fanout import relay as relay_module
 from events.fanout.relay import DEAD_LETTER_BYTES, LostLease, Relay
 from events.lease.memory import MemoryLease
-from events.ports import Append, Batch, BusEntry, BusGap, BusReader, FencedOut, Unavailable
+from events.ports import Append, Batch, BusEntry, BusGap, BusReader, Canary, EventBus, FencedOut, Unavailable
 from tests.contracts.support import Clock, eventually
 from tests.fanout.support import NOON, TestGroup, TestHistory, stage, until
 
@@ -67,7 +67,14 @@ class Bench:
         self.lease_clock = Clock(0.0)
         self.lease = MemoryLease(self.lease_clock)
 
-    def relay(self, owner: str = "r1", *readers: BusReader, heartbeat_s: float = 60.0, lease_ttl_s: float = 0.06) -> Relay:
+    def relay(
+        self,
+        owner: str = "r1",
+        *readers: BusReader,
+        heartbeat_s: float = 60.0,
+        lease_ttl_s: float = 0.06,
+        bus: EventBus | None = None,
+    ) -> Relay:
         return Relay(
             self.history,
             self.group,
@@ -77,6 +84,7 @@ class Bench:
             EventLimits(),
             lease_ttl_s=lease_ttl_s,
             heartbeat_s=heartbeat_s,
+            bus=bus,
             clock=Clock(NOON),
         )
 
@@ -470,3 +478,69 @@ class FailingLease(MemoryLease):
         if self.down:
             self.refused += 1
             raise Unavailable("the lease is away")
+
+
+# -- canaries ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_canary_goes_the_whole_way_and_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_module, "CANARY_INTERVAL_S", 0.01)
+    bench = Bench()
+    relay = bench.relay("r1", bus=bench.bus)
+    async with running(relay):
+        await until(lambda: len(bench.group.canaries) >= 3)
+        await bench.bus.publish(documents(1, 1))
+        await bench.all_written(1)
+    assert bench.group.canaries[0] == Canary(NOON, NOON)
+    assert await bench.numbers() == [1]
+    assert (relay.counters.received, relay.counters.rejected) == (1, 0)
+    assert await bench.history.kept.rejected(10) == []
+
+
+async def test_there_is_one_canary_on_its_way_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_module, "CANARY_INTERVAL_S", 0.001)
+    bench = Bench()
+    bench.history.keep_back("append")
+    relay = bench.relay("r1", bus=bench.bus)
+    async with running(relay):
+        await until(lambda: "append" in bench.history.asked)
+        await asyncio.sleep(0.02)
+        assert [entry.canary for entry in await bench.bus.read("", 100, 0)] == [True]
+        assert bench.group.canaries == []
+        bench.history.let_go("append")
+        await until(lambda: bench.group.canaries)
+
+
+async def test_a_canary_that_a_relay_before_left_behind_tells_nothing() -> None:
+    bench = Bench()
+    await bench.bus.publish_canary()
+    async with running(bench.relay()):
+        await bench.bus.publish(documents(1, 1))
+        await bench.all_written(1)
+    assert bench.group.canaries == []
+
+
+async def test_a_canary_that_was_thrown_off_the_bus_is_followed_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_module, "CANARY_INTERVAL_S", 0.01)
+    monkeypatch.setattr(relay_module, "READ_WAIT_S", 0.02)
+    bench = Bench()
+    lossy = LossyBus()
+    relay = bench.relay("r1", bench.bus.reader(), bus=lossy)
+    async with running(relay):
+        await until(lambda: lossy.canaries >= 3)
+
+
+class LossyBus:
+    """A bus that loses canaries."""
+
+    def __init__(self) -> None:
+        self.canaries = 0
+
+    async def publish(self, documents: Sequence[bytes]) -> list[str]:
+        raise NotImplementedError
+
+    async def publish_canary(self) -> None:
+        self.canaries += 1
+
+    async def close(self) -> None:
+        """Nothing to close."""

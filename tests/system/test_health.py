@@ -1,0 +1,79 @@
+"""Health tells the truth: each way in which events stop flowing shows with its reason, and goes away with its cause."""
+
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import pytest
+
+from tests.redis_server import RedisServer
+from tests.system.event_data import event
+from tests.system.stack import Program, Server, Stack, await_condition
+
+#: A load balancer is to hear of trouble within so long; a busy test machine gets some more.
+NOTICED_S: Final = 15.0
+
+
+@dataclass
+class Deployment:
+    """One relay and one server."""
+
+    redis: RedisServer
+    relay: Program
+    server: Server
+
+    def await_reason(self, reason: str) -> None:
+        """Returns when `/health` and `/health/ready` are unhealthy for this reason, while the process lives."""
+
+        def told() -> bool:
+            status, body = self.server.get("/health")
+            return status == 503 and reason in self.server.json("/health")["details"].get("events", "") and bool(body)
+
+        await_condition(told, lambda: f"{reason!r} in {self.server.get('/health')}", NOTICED_S)
+        assert self.server.get("/health/live") == (200, b'{"status":"alive"}')
+        ready = self.server.json("/health/ready")
+        assert ready["status"] == "not ready"
+        assert reason in ready["reason"]
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Iterator[Deployment]:
+    with Stack(tmp_path_factory.mktemp("health"), redis_server) as stack:
+        relay = stack.runbus()
+        yield Deployment(redis_server, relay, stack.serve())
+
+
+def test_all_is_well(deployment: Deployment) -> None:
+    deployment.server.await_health()
+    assert deployment.server.json("/health/ready") == {"status": "ready", "reason": ""}
+
+
+def test_a_frozen_relay_shows_and_is_forgiven(deployment: Deployment) -> None:
+    deployment.relay.signal(signal.SIGSTOP)
+    try:
+        deployment.await_reason("No relay is running")
+    finally:
+        deployment.relay.signal(signal.SIGCONT)
+    deployment.server.await_health()
+
+
+def test_a_relay_that_leads_and_does_not_get_on_shows_and_is_forgiven(deployment: Deployment) -> None:
+    deployment.redis.command("DEL", "workflow_events")
+    deployment.redis.command("SET", "workflow_events", "something else has the name of the stream")
+    deployment.await_reason("Nothing came through the event bus")
+    deployment.redis.command("DEL", "workflow_events")
+    deployment.server.await_health()
+
+
+def test_canaries_leave_no_trace(deployment: Deployment) -> None:
+    deployment.server.await_health()
+    before = deployment.server.json("/metrics")["events"]
+    assert deployment.server.publish(event(1, "health"))[0] == 202
+
+    def relayed() -> bool:
+        return bool(deployment.server.json("/metrics")["events"]["received"] == before["received"] + 1)
+
+    await_condition(relayed, lambda: f"one more event than {before}")
+    assert deployment.redis.command("XLEN", "workflow_events") > 1
+    assert deployment.server.json("/metrics")["events"]["rejected"] == before["rejected"]
