@@ -6,20 +6,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django.conf import settings
-from django.contrib.auth.models import AnonymousUser
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, PolymorphicProxySerializer, extend_schema, inline_serializer
 from rest_framework import serializers, status
-from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import APIException, AuthenticationFailed, NotAuthenticated, ParseError, UnsupportedMediaType
+from rest_framework.exceptions import APIException, ParseError, UnsupportedMediaType
 from rest_framework.parsers import JSONParser
-from rest_framework.permissions import BasePermission
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from events.auth import token_matches
+from events.access.http import MayPublish, ProtectedView
 from events.domain.event import EventLimits, InvalidEvent, parse_event
 from events.ports import Unavailable
 from events.publish import publish_documents
@@ -34,44 +29,6 @@ _SPACE: Final = re.compile(r"[ \t\n\r]*")
 
 # Numbers stay text: only the ends of values matter here, and a number with thousands of digits costs nothing.
 _DECODER: Final = json.JSONDecoder(parse_float=str, parse_int=str)
-
-
-# -- authentication ----------------------------------------------------------------------------------------------------
-
-
-class BearerToken(BaseAuthentication):
-    """`Authorization: Bearer <token>`, with the same tokens that socket clients use. Ignored when none is required."""
-
-    def authenticate(self, request: Request) -> tuple[AnonymousUser, str] | None:
-        """Nobody and the token; None when there is nothing to check. Raises `AuthenticationFailed` for a wrong token."""
-        scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").strip().partition(" ")
-        if not settings.EVENTS.require_auth or scheme.lower() != "bearer":
-            return None
-        if not token_matches(token.strip()):
-            raise AuthenticationFailed("The token is not valid.")
-        return AnonymousUser(), token
-
-    def authenticate_header(self, request: Request) -> str:
-        return "Bearer"
-
-
-class TokenWhenRequired(BasePermission):
-    """Lets everybody in unless the server requires a token."""
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        if settings.EVENTS.require_auth and request.successful_authenticator is None:
-            raise NotAuthenticated("A token is required: send the header Authorization: Bearer <token>.")
-        return True
-
-
-class BearerTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # its __init_subclass__ has no types
-    """How the token appears in the OpenAPI schema."""
-
-    target_class = "events.api.BearerToken"
-    name = "token"
-
-    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        return {"type": "http", "scheme": "bearer", "description": "Needed when the server requires authentication."}
 
 
 # -- shapes ------------------------------------------------------------------------------------------------------------
@@ -112,6 +69,13 @@ class MessageSerializer(serializers.Serializer[Any]):
     """Why the request failed."""
 
     message = serializers.CharField()
+
+
+class ScopeMissingSerializer(MessageSerializer):
+    """What the token would need."""
+
+    code = serializers.CharField(help_text="insufficient_scope")
+    needed = serializers.CharField(help_text="The scope, for example publish or workflow:arb_btc_001.")
 
 
 EXAMPLE_EVENT: Final = {
@@ -232,11 +196,10 @@ def _check_media_type(request: Request) -> None:
 # -- the view ----------------------------------------------------------------------------------------------------------
 
 
-class PublishView(APIView):
+class PublishView(ProtectedView):
     """Publish events over HTTP."""
 
-    authentication_classes = [BearerToken]
-    permission_classes = [TokenWhenRequired]
+    permission_classes = [MayPublish]
     parser_classes = [JSONParser]
     renderer_classes = [JSONRenderer]
 
@@ -258,6 +221,7 @@ class PublishView(APIView):
             202: OpenApiResponse(AcceptedSerializer, "The event bus has the events."),
             400: OpenApiResponse(REFUSED, "Nothing was published: the JSON, or an event, is not valid."),
             401: OpenApiResponse(MessageSerializer, "The token is missing or not valid."),
+            403: OpenApiResponse(ScopeMissingSerializer, "The token does not have the scope publish."),
             413: OpenApiResponse(MessageSerializer, "The body is too large."),
             415: OpenApiResponse(MessageSerializer, "The body is not declared as JSON."),
             503: OpenApiResponse(MessageSerializer, "The event bus cannot be reached. Try again after `Retry-After` seconds."),
@@ -280,12 +244,10 @@ class PublishView(APIView):
         return Response({"accepted": len(ids), "ids": ids}, status.HTTP_202_ACCEPTED)
 
     def handle_exception(self, exc: Exception) -> Response:
-        """Every failure as an object with a `message`, also those of the framework."""
         if isinstance(exc, Unavailable):
             body = {"message": f"The events were not accepted: {exc}"}
             return Response(body, status.HTTP_503_SERVICE_UNAVAILABLE, headers={"Retry-After": str(RETRY_AFTER_S)})
         response = super().handle_exception(exc)
-        response.data = {"message": str(getattr(exc, "detail", exc))}
         if isinstance(exc, ParseError):
             response.data["errors"] = []
         return response

@@ -6,10 +6,11 @@ from typing import Any
 
 import structlog
 
-from events.auth import token_matches
+from events.access.identify import TokenRefused, identify
 from events.conf import EventsConfig
 from events.domain import errors
 from events.domain.errors import CommandError
+from events.domain.grants import METRICS, OPEN, Grant
 from events.domain.timestamps import iso
 from events.domain.topics import ALL, ALL_BOTS, KINDS, subscription, topic_name
 from events.fanout import notices
@@ -43,6 +44,7 @@ class CommandHandler:
 
     async def connect(self, session: Session, auth: Mapping[str, Any]) -> None:
         """Greet a client. A token in the connection's own `auth` payload counts as `authenticate`."""
+        session.grant = None if self._config.require_auth else OPEN
         self._hub.add(session)
         log.info(
             "client_connected", sid=session.sid, transport=session.transport, address=session.client.address,
@@ -104,20 +106,28 @@ class CommandHandler:
 
     async def _authenticate(self, session: Session, data: Any) -> Payload:
         token = _object(data, "token").get("token")
-        if self._config.auth_tokens:
-            _check_token(token)
-        matches = token_matches(token, self._config)
-        # A token that was right stays right: a later wrong one is refused, and changes nothing.
-        session.authenticated = session.authenticated or matches
-        if matches:
-            answer = {"success": True, "message": "Authentication successful"}
-        else:
+        try:
+            grant = self._identify(token)
+        except TokenRefused:
+            # A token that was right stays right: a later wrong one is refused, and changes nothing.
             answer = {"success": False, "message": "Invalid token"}
-        log.info("client_authenticated" if matches else "client_refused", sid=session.sid)
+            log.info("client_refused", sid=session.sid)
+        else:
+            session.authenticated = True
+            # Where no token is required everybody may do everything, whatever token was given.
+            session.grant = grant if self._config.require_auth else OPEN
+            answer = {"success": True, "message": "Authentication successful"}
+            log.info("client_authenticated", sid=session.sid, token_id=grant.token_id)
         session.emit("auth_response", answer)
         return answer
 
+    def _identify(self, token: Any) -> Grant:
+        if not self._config.require_auth and not self._config.auth_tokens:
+            return OPEN
+        return identify(_checked_token(token), self._config)
+
     async def _subscribe(self, session: Session, topic: str, data: Any) -> Payload:
+        self._require(session, topic)
         options = parse_options(data, session.limits.id_length)
         if topic not in session.topics and len(session.topics) >= session.limits.subscriptions:
             limit = session.limits.subscriptions
@@ -145,16 +155,25 @@ class CommandHandler:
         return await self._unsubscribe(session, self._topic(kind, data))
 
     async def _request_stats(self, session: Session, data: Any) -> Payload:
-        self._require_authentication(session)
+        self._require(session, METRICS)
         answer = await self._stats()
         session.emit("stats_update", answer)
         return answer
 
     # -- checks ---------------------------------------------------------------------------------------------------------
 
-    def _require_authentication(self, session: Session) -> None:
-        if self._config.require_auth and not session.authenticated:
+    def _granted(self, session: Session) -> Grant:
+        """What a client may do. Raises `CommandError` when a token is required and it has given none."""
+        if session.grant is None:
             raise CommandError(errors.AUTHENTICATION_REQUIRED, "Authentication required")
+        return session.grant
+
+    def _require(self, session: Session, scope: str) -> None:
+        """Raises `CommandError` unless the client may do what needs this scope: a topic, or `metrics`."""
+        if not self._granted(session).allows(scope):
+            topic = {} if scope == METRICS else {"topic": scope}
+            message = f"The scope {scope} is needed for that; your token does not have it."
+            raise CommandError(errors.INSUFFICIENT_SCOPE, message, **topic, needed=scope)
 
     def _topic(self, kind: str, data: Any) -> str:
         field = f"{kind}_id"
@@ -189,16 +208,17 @@ def _subject(data: Any) -> str:
     return next((value for value in named if isinstance(value, str)), "")
 
 
-def _check_token(token: Any) -> None:
+def _checked_token(token: Any) -> str:
     if token is None:
         raise CommandError(errors.MISSING_FIELD, "token is missing.", "token")
     if not isinstance(token, str) or not token:
         raise CommandError(errors.INVALID_FIELD, "token must be a string, and not empty.", "token")
+    return token
 
 
 def _subscribe_to(kind: str) -> Command:
     async def subscribe(handler: CommandHandler, session: Session, data: Any) -> Payload:
-        handler._require_authentication(session)
+        handler._granted(session)
         return await handler._subscribe(session, handler._topic(kind, data), data)
 
     return subscribe
@@ -212,7 +232,6 @@ def _unsubscribe_from(kind: str) -> Command:
 
 
 async def _subscribe_all(handler: CommandHandler, session: Session, data: Any) -> Payload:
-    handler._require_authentication(session)
     return await handler._subscribe(session, ALL, data)
 
 

@@ -57,6 +57,8 @@ class ClientDetail:
     user_agent: str
     connected_at: float
     authenticated: bool
+    token_id: str
+    token_name: str
     subscriptions: list[SubscribedTopic]
     sent: int
     backlog_bytes: int

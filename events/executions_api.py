@@ -13,11 +13,12 @@ from rest_framework.exceptions import NotFound, ParseError
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from events.api import RETRY_AFTER_S, BearerToken, MessageSerializer, TokenWhenRequired
+from events.access.http import ProtectedView, grant_of, require_topic
+from events.api import RETRY_AFTER_S, MessageSerializer, ScopeMissingSerializer
 from events.bridge import ask
 from events.domain.execution import Execution
+from events.domain.grants import NOTHING, Grant
 from events.domain.topics import ALL, KINDS, topic_name
 from events.ports import History, Unavailable
 from events.subscribe import snapshot_payload
@@ -153,15 +154,20 @@ def _ask_history(question: Callable[[History], Coroutine[Any, Any, T]]) -> T:
     return ask(answer)
 
 
-def _events_of(execution: Execution) -> list[bytes]:
-    """The newest documents of an execution, oldest first, as far as the journal and the bounds above reach."""
+def _events_of(execution: Execution, grant: Grant) -> list[bytes]:
+    """The newest documents of an execution, oldest first, as far as the journal and the bounds above reach.
+
+    An execution belongs to a bot when one of its events does; who may read the bot gets the events that do.
+    """
     found: deque[bytes] = deque(maxlen=MAX_EVENTS)
     after = max(execution.first, execution.last - MAX_SCAN + 1) - 1
     while after < execution.last:
         start = after
         page = _ask_history(lambda history: history.read(start, PAGE))  # noqa: B023 - called at once
         for entry in page.entries:
-            if entry.number <= execution.last and orjson.loads(entry.document)["execution_id"] == execution.execution_id:
+            if entry.number > execution.last or not grant.may_read(entry.topics):
+                continue
+            if orjson.loads(entry.document)["execution_id"] == execution.execution_id:
                 found.append(entry.document)
         if not page.entries:
             break
@@ -172,21 +178,16 @@ def _events_of(execution: Execution) -> list[bytes]:
 # -- the views ---------------------------------------------------------------------------------------------------------
 
 
-class ExecutionsApi(APIView):
+class ExecutionsApi(ProtectedView):
     """What the two views have in common."""
 
-    authentication_classes = [BearerToken]
-    permission_classes = [TokenWhenRequired]
     renderer_classes = [JSONRenderer]
 
     def handle_exception(self, exc: Exception) -> Response:
-        """Every failure as an object with a `message`, also those of the framework."""
         if isinstance(exc, Unavailable):
             body = {"message": f"The executions cannot be read: {exc}"}
             return Response(body, status.HTTP_503_SERVICE_UNAVAILABLE, headers={"Retry-After": str(RETRY_AFTER_S)})
-        response = super().handle_exception(exc)
-        response.data = {"message": str(getattr(exc, "detail", exc))}
-        return response
+        return super().handle_exception(exc)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         finished = super().finalize_response(request, response, *args, **kwargs)
@@ -213,11 +214,13 @@ class ExecutionListView(ExecutionsApi):
         responses={
             200: OpenApiResponse(ExecutionsSerializer, "The executions."),
             400: OpenApiResponse(MessageSerializer, "A parameter is not valid."),
+            403: OpenApiResponse(ScopeMissingSerializer, "The token may not read this topic; without one, the topic is all."),
             **FAILURES,
         },
     )
     def get(self, request: Request) -> Response:
         topic, limit, wanted = _topic(request), _limit(request), _status(request)
+        require_topic(request, topic)
         found = _ask_history(lambda history: history.snapshot(topic, limit, wanted))
         return Response(snapshot_payload(topic, found))
 
@@ -238,9 +241,11 @@ class ExecutionDetailView(ExecutionsApi):
     )
     def get(self, request: Request, execution_id: str) -> HttpResponse:
         (execution,) = _ask_history(lambda history: history.executions([execution_id]))
-        if execution is None:
+        grant = grant_of(request) or NOTHING
+        # That an execution exists is not for a token to learn which may read none of its topics.
+        if execution is None or not grant.may_read(execution.topics):
             raise NotFound(f"No execution {execution_id[:64]!r} is known, or it had no event for too long.")
-        documents = _events_of(execution)
+        documents = _events_of(execution, grant)
         body = {
             "execution": execution.to_dict(),
             "complete": len(documents) == execution.events,

@@ -30,6 +30,7 @@ class ClientRow:
     transport:    `websocket`, `polling` or `plain`
     connected_at: Unix time
     topics:       the first of its subscriptions
+    token_id, token_name: the token that it has given; empty for none
     """
 
     sid: str
@@ -47,6 +48,8 @@ class ClientRow:
     sent: int
     backlog_bytes: int
     lagging: bool
+    token_id: str = ""
+    token_name: str = ""
 
 
 _ROW_FIELDS: Final = frozenset(each.name for each in fields(ClientRow))

@@ -1,4 +1,5 @@
-"""`GET /health`, `/metrics` and `/status`, for load balancers and monitoring. Open to everybody, and never cached."""
+"""`GET /health`, `/metrics` and `/status`, for load balancers and monitoring. Never cached; `/metrics` tells of the clients, so
+it is for those who may know."""
 
 import time
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from events.access.http import MayReadMetrics, ProtectedView
 from events.stats import Unavailable, health, snapshot
 from monitoring.serializers import HealthSerializer, MetricsSerializer, ReadySerializer, StatusSerializer, UnavailableSerializer
 
@@ -62,11 +64,9 @@ class AlwaysJSON(BaseContentNegotiation):
         return renderer, renderer.media_type
 
 
-class MonitoringView(APIView):
+class UncachedJSON(APIView):
     """What the three views have in common."""
 
-    authentication_classes = []
-    permission_classes = [AllowAny]
     renderer_classes = [JSONRenderer]
     content_negotiation_class = AlwaysJSON
 
@@ -76,7 +76,14 @@ class MonitoringView(APIView):
         return finished
 
 
-class HealthView(MonitoringView):
+class OpenView(UncachedJSON):
+    """Answers everybody, whatever credentials come with the request."""
+
+    authentication_classes = []
+    permission_classes = [AllowAny]
+
+
+class HealthView(OpenView):
     """Whether this server can do its work."""
 
     @extend_schema(
@@ -99,7 +106,7 @@ class HealthView(MonitoringView):
         return Response(HealthSerializer(current).data, code)
 
 
-class ReadyView(MonitoringView):
+class ReadyView(OpenView):
     """Whether clients can be sent to this server process now."""
 
     @extend_schema(
@@ -115,8 +122,10 @@ class ReadyView(MonitoringView):
         return Response(ReadySerializer(current).data, code)
 
 
-class MetricsView(MonitoringView):
+class MetricsView(UncachedJSON, ProtectedView):
     """What the server processes do."""
+
+    permission_classes = [MayReadMetrics]
 
     @extend_schema(
         operation_id="metrics",
@@ -125,6 +134,8 @@ class MetricsView(MonitoringView):
         tags=["Monitoring"],
         responses={
             200: MetricsSerializer,
+            401: OpenApiResponse(UnavailableSerializer, "The token is missing or not valid."),
+            403: OpenApiResponse(UnavailableSerializer, "The token does not have the scope metrics."),
             503: OpenApiResponse(UnavailableSerializer, "What is known of the server processes cannot be read now."),
         },
         examples=[OpenApiExample("One client", value=EXAMPLE_METRICS, response_only=True, status_codes=["200"])],
@@ -137,7 +148,7 @@ class MetricsView(MonitoringView):
         return Response(MetricsSerializer(current).data)
 
 
-class StatusView(MonitoringView):
+class StatusView(OpenView):
     """That a server answers."""
 
     @extend_schema(

@@ -16,6 +16,7 @@ class ErrorKind:
 
 
 AUTHENTICATION_REQUIRED: Final = ErrorKind("authentication_required", retry=False)
+INSUFFICIENT_SCOPE: Final = ErrorKind("insufficient_scope", retry=False)
 INVALID_PAYLOAD: Final = ErrorKind("invalid_payload", retry=False)
 MISSING_FIELD: Final = ErrorKind("missing_field", retry=False)
 INVALID_FIELD: Final = ErrorKind("invalid_field", retry=False)
@@ -26,6 +27,7 @@ INTERNAL_ERROR: Final = ErrorKind("internal_error", retry=True)
 
 ALL_KINDS: Final = (
     AUTHENTICATION_REQUIRED,
+    INSUFFICIENT_SCOPE,
     INVALID_PAYLOAD,
     MISSING_FIELD,
     INVALID_FIELD,
@@ -39,15 +41,17 @@ ALL_KINDS: Final = (
 class CommandError(Exception):
     """A client's command that cannot be carried out; becomes the `error` event of that client and nobody else's."""
 
-    def __init__(self, kind: ErrorKind, message: str, field: str | None = None) -> None:
+    def __init__(self, kind: ErrorKind, message: str, field: str | None = None, **details: str) -> None:
+        """`details` are further fields of the event, for programs."""
         super().__init__(message)
         self.kind = kind
         self.message = message
         self.field = field
+        self.details = details
 
     def payload(self) -> dict[str, Any]:
         """The body of the `error` event: the guide's `message` first."""
         body: dict[str, Any] = {"message": self.message, "code": self.kind.code}
         if self.field is not None:
             body["field"] = self.field
-        return body
+        return body | self.details

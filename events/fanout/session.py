@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 from events.conf import SessionLimits
+from events.domain.grants import NOTHING, Grant
 from events.domain.topics import ALL, kind_of
 from events.fanout.wire import Delivery, Dialect, Parcel, Pipe, WireMessage, message
 
@@ -51,6 +52,8 @@ class Session:
     """One client of this process.
 
     transport: `websocket`, `polling` or `plain`
+    authenticated: whether it has given a valid token
+    grant:   what it may do; None before it has given a valid token where one is required
     topics:  what it subscribed to
     cursor:  None while live; else the number of the last entry considered, and the session is lagging
     offsets: while lagging, the offset of the last event served per topic, to tell exactly what was missed
@@ -69,6 +72,7 @@ class Session:
     disconnect: Callable[[str], None]
     transport: str = "websocket"
     authenticated: bool = False
+    grant: Grant | None = None
     connected_at: float = field(default_factory=time.time)
     topics: dict[str, Subscription] = field(default_factory=dict)
     cursor: int | None = None
@@ -84,6 +88,10 @@ class Session:
     @property
     def lagging(self) -> bool:
         return self.cursor is not None
+
+    def may_subscribe(self, topic: str) -> bool:
+        """Whether its grant covers a topic now."""
+        return self.grant is not None and self.grant.may_subscribe(topic)
 
     def emit(self, name: str, data: Any) -> None:
         """Send one event to this client alone."""
@@ -121,7 +129,8 @@ class Session:
     def mark(self) -> Hashable:
         """Differs when the row does. Cheaper than a row."""
         newest = next(reversed(self.topics), None)
-        return (self.transport, self.authenticated, len(self.topics), newest, self.sent, self.pipe.pending, self.lagging)
+        counts = (len(self.topics), self.sent, self.pipe.pending)
+        return (self.transport, self.authenticated, self.grant, newest, *counts, self.lagging)
 
     def row(self) -> dict[str, Any]:
         """What is shown of this client in lists (`events.stats.ClientRow` less the process)."""
@@ -133,6 +142,8 @@ class Session:
             "user_agent": self.client.user_agent,
             "connected_at": self.connected_at,
             "authenticated": self.authenticated,
+            "token_id": (self.grant or NOTHING).token_id,
+            "token_name": (self.grant or NOTHING).name,
             "workflows": kinds["workflow"],
             "bots": kinds["bot"],
             "strategies": kinds["strategy"],
@@ -166,5 +177,6 @@ class Session:
 
 #: Fields of a row that the page of one client has too.
 _DETAIL_ROW = (
-    "sid", "transport", "address", "user_agent", "connected_at", "authenticated", "sent", "backlog_bytes", "lagging",
+    "sid", "transport", "address", "user_agent", "connected_at", "authenticated", "token_id", "token_name", "sent",
+    "backlog_bytes", "lagging",
 )  # fmt: skip

@@ -15,10 +15,10 @@ def test_the_schema_is_valid_and_names_each_path_once(tmp_path: Path) -> None:
     executions = {"/api/executions", "/api/executions/{execution_id}"}
     assert set(schema["paths"]) == {"/api/events", "/health", "/metrics", "/status", *executions}
     assert [set(schema["paths"][path]["get"]["responses"]) for path in sorted(executions)] == [
-        {"200", "400", "401", "503"},
+        {"200", "400", "401", "403", "503"},
         {"200", "401", "404", "503"},
     ]
-    assert set(schema["paths"]["/api/events"]["post"]["responses"]) == {"202", "400", "401", "413", "415", "503"}
+    assert set(schema["paths"]["/api/events"]["post"]["responses"]) == {"202", "400", "401", "403", "413", "415", "503"}
 
 
 @pytest.mark.parametrize("path", ["/api/schema", "/api/schema/"])

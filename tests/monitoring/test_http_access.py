@@ -1,0 +1,75 @@
+"""Who may call which path: nobody without a token where one is required, a token what its scopes say, staff with a login."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from events.conf import EventsConfig
+
+EVENT = {"type": "t", "execution_id": "x", "workflow_id": "w", "timestamp": "2026-01-24T10:00:00Z"}
+
+GUARDED = ["/metrics", "/metrics/", "/api/executions", "/api/executions/x"]
+
+
+@pytest.fixture(autouse=True)
+def required(on_redis: EventsConfig, use: Callable[..., EventsConfig]) -> None:
+    use(auth_tokens=("secret",), require_auth=True)
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+@pytest.mark.parametrize("path", GUARDED)
+def test_nobody_gets_in_without_a_token(client: Client, path: str) -> None:
+    for headers in ({}, bearer("wrong"), {"authorization": "Basic c2VjcmV0"}):
+        response = client.get(path, headers=headers)
+        assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, "Bearer")
+        assert list(response.json()) == ["message"]
+    assert client.get(path, headers=bearer("secret")).status_code in (200, 404)
+
+
+def test_what_balancers_ask_stays_open(client: Client) -> None:
+    assert client.get("/status").status_code == 200
+    assert client.get("/health").json()["websocket"] == {"connected_clients": 0, "total_connections": 0}
+
+
+@pytest.mark.parametrize("path", GUARDED)
+def test_staff_gets_in_with_a_login(operator: Client, path: str) -> None:
+    assert operator.get(path).status_code in (200, 404)
+
+
+@pytest.mark.parametrize("path", GUARDED)
+def test_a_login_that_is_no_staff_is_worth_nothing(client: Client, db: None, path: str) -> None:
+    client.force_login(User.objects.create_user("customer"))
+    assert client.get(path).status_code == 401
+
+
+def test_a_login_publishes_with_the_csrf_token_only(db: None) -> None:
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(User.objects.create_superuser("operator"))
+
+    def publish(**headers: str) -> int:
+        return browser.post("/api/events", json.dumps(EVENT), "application/json", headers=headers).status_code
+
+    assert publish() == 403
+    assert publish(**bearer("secret")) == 202
+    browser.get("/admin/password_change/")
+    token = browser.cookies["csrftoken"].value
+    assert publish(**{"x-csrftoken": token}) == 202
+    assert publish(**{"x-csrftoken": token[::-1]}) == 403
+
+
+def test_staff_without_the_permission_may_look_and_not_publish(client: Client, db: None) -> None:
+    client.force_login(User.objects.create_user("reader", is_staff=True))
+    assert client.get("/api/executions").status_code == 200
+    response = client.post("/api/events", json.dumps(EVENT), "application/json")
+    assert response.status_code == 403
+    assert response.json() == {
+        "message": "The scope publish is needed for that; your token or login does not have it.",
+        "code": "insufficient_scope",
+        "needed": "publish",
+    }
