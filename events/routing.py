@@ -46,10 +46,11 @@ class Sockets:
 
     def http(self, fallback: Application) -> URLRouter:
         """Long-polling, and `fallback` for every other request."""
+        live: Application = live_app
         return URLRouter(
             [
                 re_path(r"^socket\.io/?$", EnginePollingConsumer.as_asgi(endpoint=self._engine)),
-                re_path(r"^health/live/?$", live_app),
+                re_path(r"^health/live/?$", live),
                 re_path(r"", fallback),
             ]
         )

@@ -13,7 +13,7 @@ from channels.layers import channel_layers, get_channel_layer
 from events import channel_groups
 from events.channel_groups import MAX_JOINED_BYTES, MAX_MESSAGE_BYTES, ChannelGroupInbox, ChannelGroupSender, HubConsumer
 from events.domain.entry import Entry, Position, stamp
-from events.ports import Batch, BusGap, Unavailable
+from events.ports import Batch, BusGap, Canary, Unavailable
 from tests.contracts.support import event
 from tests.fanout.support import until
 from tests.redis_server import RedisServer, free_port
@@ -25,7 +25,7 @@ class Recorder:
     """A hub that only notes what it is handed."""
 
     def __init__(self) -> None:
-        self.heard: list[Batch | Position | BusGap] = []
+        self.heard: list[Batch | Position | BusGap | Canary] = []
 
     def receive(self, batch: Batch) -> None:
         self.heard.append(batch)
@@ -35,6 +35,9 @@ class Recorder:
 
     def receive_gap(self, gap: BusGap) -> None:
         self.heard.append(gap)
+
+    def receive_canary(self, canary: Canary) -> None:
+        self.heard.append(canary)
 
     @property
     def batches(self) -> list[Batch]:
@@ -117,7 +120,7 @@ async def test_a_batch_arrives_at_every_member_as_it_was_sent(group: str) -> Non
 
 
 @pytest.mark.usefixtures("any_layer")
-async def test_heartbeats_and_gaps_arrive_as_they_were_sent(group: str) -> None:
+async def test_heartbeats_gaps_and_canaries_arrive_as_they_were_sent(group: str) -> None:
     recorder = Recorder()
     gaps = [BusGap("pubsub", "deaf", None, 1.5, 2.5), BusGap("stream", "trimmed", 7)]
     async with joined(group, recorder):
@@ -125,8 +128,9 @@ async def test_heartbeats_and_gaps_arrive_as_they_were_sent(group: str) -> None:
         await sender.heartbeat(Position("e", 2**40))
         for gap in gaps:
             await sender.announce(gap)
-        await until(lambda: len(recorder.heard) == 3)
-    assert recorder.heard == [Position("e", 2**40), *gaps]
+        await sender.pass_on(Canary(3.5, 4.5))
+        await until(lambda: len(recorder.heard) == 4)
+    assert recorder.heard == [Position("e", 2**40), *gaps, Canary(3.5, 4.5)]
 
 
 @pytest.mark.usefixtures("any_layer")
@@ -143,7 +147,7 @@ async def test_a_large_batch_is_sent_in_parts_that_join_up(group: str) -> None:
         assert sum(len(entry.document) for entry in batch.entries) <= MAX_JOINED_BYTES + MAX_MESSAGE_BYTES
 
 
-async def heard_at_once(group: str, *sent: Batch | Position) -> list[Batch | Position | BusGap]:
+async def heard_at_once(group: str, *sent: Batch | Position) -> list[Batch | Position | BusGap | Canary]:
     """What a hub hears of messages that all wait for it when it takes the first."""
     layer, recorder, sender = get_channel_layer(), Recorder(), ChannelGroupSender(group)
     consumer = HubConsumer()
