@@ -8,6 +8,8 @@ RUN npm ci --ignore-scripts --omit=dev
 FROM python:3.11-slim AS packages
 COPY requirements.txt ./
 RUN python -m venv /opt/venv && /opt/venv/bin/pip install --no-cache-dir --only-binary=:all: --require-hashes -r requirements.txt
+COPY clients/python ./clients/python
+RUN /opt/venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation ./clients/python
 
 FROM python:3.11-slim
 ENV PATH=/opt/venv/bin:$PATH \

@@ -60,6 +60,14 @@ install_python_packages() {
     printf '%s\n' "$sum" >".venv/stamp-$name"
 }
 
+# The Python client is part of the project and changes with it, so the virtual environment looks into its folder.
+install_python_client() {
+    sum=$(cat clients/python/pyproject.toml | cksum)
+    is_done client "$sum" && return
+    pip_install --no-deps --no-build-isolation --editable clients/python
+    printf '%s\n' "$sum" >.venv/stamp-client
+}
+
 has_npm() {
     version=$(npm --version 2>/dev/null </dev/null) && [ "${version%%.*}" -ge 7 ] 2>/dev/null
 }
@@ -86,4 +94,5 @@ install_python_packages
 if [ "${1:-}" = dev ]; then
     install_python_packages requirements-dev.txt
 fi
+install_python_client
 install_browser_packages "${1:-}"
