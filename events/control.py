@@ -10,10 +10,16 @@ from events.bridge import ask
 from events.ports import ControlReply, ControlRequest, Unavailable
 from events.wiring import Adapters, ServerProcess
 
-__all__ = ["ClientDetail", "CommandNote", "ControlReply", "Unavailable", "describe", "disconnect", "send_notice", "unsubscribe"]
+__all__ = [
+    "NOTICE_LENGTH", "ClientDetail", "CommandNote", "ControlReply", "Unavailable",
+    "describe", "disconnect", "send_notice", "unsubscribe",
+]  # fmt: skip
 
 #: How long the process that owns a client has to say that it did what was asked.
 WAIT_S: Final = 2.0
+
+#: Characters of a notice.
+NOTICE_LENGTH: Final = 500
 
 NoticeLevel = Literal["info", "warning", "critical"]
 

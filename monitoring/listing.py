@@ -1,7 +1,7 @@
-"""The live-clients table: what a search, an order and a page number select."""
+"""The live-clients table: what a search, filters, an order and a page number select."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from django.core.paginator import Page, Paginator
@@ -42,20 +42,37 @@ COLUMNS: Final = (
 )
 
 
+#: What can be filtered by, and the values to choose from; those of `process` are the processes there are.
+CHOICES: Final[dict[str, Sequence[str]]] = {
+    "process": (),
+    "transport": ("websocket", "polling", "plain"),
+    "authenticated": ("yes", "no"),
+    "lagging": ("yes", "no"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What was asked for. `order` is a column's key, with `-` before it for the reverse; `page` counts from 1."""
+    """What was asked for. `order` is a column's key, with `-` before it for the reverse; `page` counts from 1; `filters` has
+    the wanted value of some of `CHOICES`."""
 
     search: str = ""
     order: str = DEFAULT_ORDER
     page: str = "1"
+    filters: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def narrows(self) -> bool:
+        """Whether it leaves clients out."""
+        return bool(self.search or self.filters)
 
     @classmethod
     def from_params(cls, params: Mapping[str, str]) -> "Query":
-        """From a query string's `q`, `o` and `p`. What makes no sense there counts as not given."""
+        """From a query string's `q`, `o`, `p` and names of filters. What makes no sense there counts as not given."""
         order = params.get("o", DEFAULT_ORDER)
-        known = order.removeprefix("-") in {column.key for column in COLUMNS}
-        return cls(params.get("q", "").strip(), order if known else DEFAULT_ORDER, params.get("p", "1"))
+        sortable = order.removeprefix("-") in {column.key for column in COLUMNS}
+        filters = {name: params[name] for name, known in CHOICES.items() if _is_choice(params.get(name), known)}
+        return cls(params.get("q", "").strip(), order if sortable else DEFAULT_ORDER, params.get("p", "1"), filters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +93,7 @@ def headers(query: Query) -> list[Header]:
 def select(clients: Iterable[ClientRow], query: Query) -> Page[ClientRow]:
     """The page of clients that `query` asks for; the nearest page there is when the number is out of range."""
     words = query.search.casefold().split()
-    found = [client for client in clients if _matches(client, words)]
+    found = [client for client in clients if _passes(client, query.filters) and _matches(client, words)]
     return Paginator(_sorted(found, query.order), PAGE_SIZE).get_page(query.page)
 
 
@@ -87,7 +104,21 @@ def _header(column: Column, query: Query) -> Header:
     return Header(column.key, column.label, direction, column.key)
 
 
+def _is_choice(value: str | None, known: Sequence[str]) -> bool:
+    return bool(value) and (not known or value in known)
+
+
+def _passes(client: ClientRow, filters: Mapping[str, str]) -> bool:
+    return all(_shown(getattr(client, name)) == value for name, value in filters.items())
+
+
+def _shown(value: str | bool) -> str:
+    return ("no", "yes")[value] if isinstance(value, bool) else value
+
+
 def _matches(client: ClientRow, words: Sequence[str]) -> bool:
+    if not words:
+        return True
     text = "\n".join((client.sid, client.address, client.user_agent, *client.topics)).casefold()
     return all(word in text for word in words)
 

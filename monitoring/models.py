@@ -22,6 +22,11 @@ class LiveClient(models.Model):
     class Meta:
         managed = False
         default_permissions = ("view",)
+        permissions: ClassVar = [
+            ("notify_liveclient", "Can send notices to live clients"),
+            ("unsubscribe_liveclient", "Can unsubscribe live clients"),
+            ("disconnect_liveclient", "Can disconnect live clients"),
+        ]
         verbose_name = "live client"
 
     def __str__(self) -> str:

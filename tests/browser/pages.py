@@ -2,7 +2,7 @@
 
 import os
 import re
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from playwright.async_api import Browser, ConsoleMessage, Locator, Page, Request, ViewportSize, expect
@@ -139,7 +139,30 @@ class ClientPage(Watched):
 
 
 class LiveClientsPage(Watched):
-    """The admin's table of clients."""
+    """The admin's table of clients, and the page of each."""
+
+    async def open_client(self, sid: str) -> None:
+        """Go from the table to one client."""
+        await self.search(sid)
+        await self.page.get_by_role("link", name=sid).click()
+        await expect(self.page.get_by_role("region", name="Subscriptions")).to_be_visible()
+
+    async def act(self, link: str, button: str = "") -> None:
+        """Follow the link to an action, and confirm it."""
+        await self.page.get_by_role("link", name=link, exact=True).click()
+        await self.confirm(button or link)
+
+    async def confirm(self, button: str) -> None:
+        await self.page.get_by_role("button", name=button, exact=True).click()
+
+    async def assert_fits(self) -> None:
+        """Both schemes, on a desktop and on a phone."""
+        schemes: tuple[Literal["light", "dark"], ...] = ("dark", "light")
+        for scheme in schemes:
+            await self.page.emulate_media(color_scheme=scheme)
+            for size in (PHONE, DESKTOP):
+                await self.page.set_viewport_size(size)
+                assert await self.overflow() == 0
 
     async def sign_in(self, server: Server) -> None:
         """As the user that development has."""
@@ -150,11 +173,11 @@ class LiveClientsPage(Watched):
         await expect(self.page.get_by_role("region", name="Live clients")).to_be_visible()
 
     def row(self, sid: str) -> Locator:
-        return self.page.locator(f'tr[data-sid="{sid}"]')
+        return self.page.locator(f'tr[data-key="{sid}"]')
 
     @property
     def rows(self) -> Locator:
-        return self.page.locator("tr[data-sid]")
+        return self.page.locator("tr[data-key]")
 
     async def search(self, text: str) -> None:
         await self.page.get_by_role("textbox", name="Search").fill(text)

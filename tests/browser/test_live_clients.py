@@ -1,25 +1,13 @@
 """The admin's live clients, against real test clients on two servers."""
 
-from typing import Literal
-
 import pytest
 from playwright.async_api import expect
 
 from tests.browser.conftest import Deployment, Publish
-from tests.browser.pages import DESKTOP, PHONE, ClientPage, LiveClientsPage, Tabs
+from tests.browser.pages import ClientPage, Tabs
 from tests.system.event_data import run_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
-
-
-async def assert_it_fits(admin: LiveClientsPage) -> None:
-    """Both schemes, on a desktop and on a phone."""
-    schemes: tuple[Literal["light", "dark"], ...] = ("dark", "light")
-    for scheme in schemes:
-        await admin.page.emulate_media(color_scheme=scheme)
-        for size in (PHONE, DESKTOP):
-            await admin.page.set_viewport_size(size)
-            assert await admin.overflow() == 0
 
 
 async def sid_of(page: ClientPage) -> str:
@@ -43,7 +31,7 @@ async def test_clients_of_both_servers_come_and_go(deployment: Deployment, tabs:
     await publish([*run_of(12, "live_1"), *run_of(7, "live_3", bot="live_2")])
     for row, sent in zip(rows, ("12", "7"), strict=True):
         await expect(row.locator(".field-sent")).to_have_text(sent)
-    await assert_it_fits(admin)
+    await admin.assert_fits()
     # Without the list of pages beside it, the whole table fits.
     await admin.page.get_by_role("button", name="Toggle navigation").click()
     await admin.photograph("live-clients.png", 1520, 480)

@@ -69,3 +69,33 @@ def test_the_sorted_column_offers_the_reverse() -> None:
     assert (by_key["sent"].direction, by_key["sent"].order) == ("descending", "sent")
     assert (by_key["sid"].direction, by_key["sid"].order) == ("", "sid")
     assert headers(Query(order="sid"))[0].order == "-sid"
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ({"process": "web-1"}, ["s3", "s1"]),
+        ({"process": "gone"}, []),
+        ({"transport": "polling"}, ["s3"]),
+        ({"authenticated": "no"}, ["s3"]),
+        ({"authenticated": "yes", "process": "web-1"}, ["s1"]),
+        ({"lagging": "yes"}, []),
+        ({"lagging": "no"}, ["s2", "s3", "s1"]),
+        ({"lagging": "perhaps", "transport": "pigeon", "process": ""}, ["s2", "s3", "s1"]),
+        ({"process": "web-1", "q": "curl"}, ["s1"]),
+    ],
+)
+def test_filters(filters: dict[str, str], found: list[str]) -> None:
+    assert sids(**filters) == found
+
+
+def test_ten_thousand_clients() -> None:
+    """Every client is on exactly one page, in order, whatever it is sorted by."""
+    clients = [row(f"s{number:05}", f"web-{number % 4}", sent=number % 97, lagging=not number % 5) for number in range(10_000)]
+    for column in COLUMNS:
+        pages = [select(clients, Query(order=f"-{column.key}", page=str(page))) for page in range(1, 101)]
+        listed = [client for page in pages for client in page]
+        assert len({client.sid for client in listed}) == 10_000
+        values = [column.value(client) for client in listed]
+        assert values == sorted(values, reverse=True)
+    assert select(clients, Query(filters={"lagging": "yes", "process": "web-0"})).paginator.count == 500

@@ -55,7 +55,7 @@ def test_the_page_has_no_inline_script_or_style(operator: Client) -> None:
 def test_search_and_the_fragment(operator: Client) -> None:
     fragment = content(operator, "?q=192.0.2.1&o=-sent&fragment=1")
     assert "<html" not in fragment
-    assert 'data-sid="first"' in fragment
+    assert 'data-key="first"' in fragment
     assert "second" not in fragment
     assert "1 of 2 live clients" in fragment
     assert "q=192.0.2.1&amp;o=sent" in fragment
@@ -64,9 +64,9 @@ def test_search_and_the_fragment(operator: Client) -> None:
 
 def test_pages_of_100(operator: Client, report: Report) -> None:
     report(told("web-1", *(row(f"sid-{number:03}", "web-1") for number in range(101))))
-    assert content(operator, "?fragment=1&o=sid").count("data-sid") == 100
+    assert content(operator, "?fragment=1&o=sid").count("data-key") == 100
     last = content(operator, "?fragment=1&o=sid&p=2")
-    assert last.count("data-sid") == 1
+    assert last.count("data-key") == 1
     assert "sid-100" in last
 
 

@@ -71,7 +71,7 @@ async def test_a_failure_is_shown_and_passes(
     redis_server.stop()
     try:
         await expect(message).to_contain_text("The live clients cannot be read now", timeout=15_000)
-        await expect(page.locator("[data-sid=first]")).to_be_visible()
+        await expect(page.locator("[data-key=first]")).to_be_visible()
     finally:
         redis_server.start()
     await expect(message).to_be_hidden(timeout=15_000)

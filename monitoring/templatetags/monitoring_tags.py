@@ -1,8 +1,10 @@
-"""Template helpers of the live-clients page."""
+"""Template helpers of the pages under *Monitoring*."""
 
 from datetime import UTC, datetime
 
 from django import template
+from django.templatetags.static import static
+from django.utils.html import format_html
 
 from events.stats import ClientRow
 from monitoring.listing import subscription_count
@@ -20,9 +22,23 @@ def from_unix(seconds: float) -> datetime:
 
 
 @register.filter
+def moment(seconds: float) -> str:
+    """Unix seconds for people and for programs."""
+    at = from_unix(seconds)
+    return format_html('<time datetime="{}">{}</time>', at.isoformat(), at.strftime("%Y-%m-%d %H:%M:%S"))
+
+
+@register.filter
 def thousands(number: int) -> str:
     """A number that people can read."""
     return f"{number:,}"
+
+
+@register.filter
+def yes_no(value: bool) -> str:
+    """The admin's icon for it."""
+    name, text = ("icon-yes.svg", "Yes") if value else ("icon-no.svg", "No")
+    return format_html('<img src="{}" alt="{}">', static(f"admin/img/{name}"), text)
 
 
 @register.filter

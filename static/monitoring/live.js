@@ -1,12 +1,11 @@
-// Keeps the live-clients table current: asks this same page for its table every few seconds and puts in what changed.
+// Keeps a page under Monitoring current: asks this same page for its changing part every few seconds and puts in what changed.
 "use strict";
 
 (() => {
-  const root = document.getElementById("live-clients");
+  const root = document.getElementById("live");
   if (!root) {
     return;
   }
-  const refreshMs = Number(root.dataset.refreshMs);
   const patienceMs = 10000;
   let timer = null;
   let asking = false;
@@ -24,7 +23,7 @@
 
   // Cells are replaced one by one, so that text which somebody is selecting stays selected while others change.
   function updateRow(row, fresh) {
-    if (row.cells.length !== fresh.cells.length || row.dataset.sid !== fresh.dataset.sid) {
+    if (row.cells.length !== fresh.cells.length || row.dataset.key !== fresh.dataset.key) {
       row.replaceWith(fresh);
       return;
     }
@@ -47,22 +46,32 @@
     rows.slice(fresh.rows.length).forEach((row) => row.remove());
   }
 
+  function updatePart(old, fresh) {
+    if (old.tagName === "TBODY") {
+      updateRows(old, fresh);
+    } else if (!old.isEqualNode(fresh)) {
+      old.replaceWith(fresh);
+    }
+  }
+
   function show(html) {
-    const fresh = new DOMParser().parseFromString(html, "text/html").getElementById("live-clients");
+    const fresh = new DOMParser().parseFromString(html, "text/html").getElementById("live");
     if (!fresh) {
-      throw new Error("the answer is not the table");
+      throw new Error("the answer is not this page");
     }
     if ("unavailable" in fresh.dataset) {
       say(part(fresh, "message").textContent);
       return;
     }
-    updateRows(part(root, "rows"), part(fresh, "rows"));
-    for (const name of ["pages", "state"]) {
-      if (!part(root, name).isEqualNode(part(fresh, name))) {
-        part(root, name).replaceWith(part(fresh, name));
+    for (const each of root.querySelectorAll("[data-live]")) {
+      const replacement = part(fresh, each.dataset.live);
+      if (each.dataset.live !== "message" && replacement) {
+        updatePart(each, replacement);
       }
     }
+    root.dataset.refreshMs = fresh.dataset.refreshMs;
     say("");
+    root.dispatchEvent(new CustomEvent("refreshed", { bubbles: true }));
   }
 
   function fragmentAddress() {
@@ -78,7 +87,7 @@
     if (response.type === "opaqueredirect" || response.status === 403) {
       say("You are signed out. Load the page again to sign in.");
     } else if (!response.ok) {
-      say(`The server answered with status ${response.status}. The table shows an earlier state; trying again.`);
+      say(`The server answered with status ${response.status}. The page shows an earlier state; trying again.`);
     } else {
       show(await response.text());
     }
@@ -92,10 +101,10 @@
     try {
       await refresh();
     } catch {
-      say("The server does not answer. The table shows an earlier state; trying again.");
+      say("The server does not answer. The page shows an earlier state; trying again.");
     } finally {
       asking = false;
-      timer = window.setTimeout(tick, refreshMs);
+      timer = window.setTimeout(tick, Number(root.dataset.refreshMs));
     }
   }
 
@@ -105,5 +114,5 @@
       tick();
     }
   });
-  timer = window.setTimeout(tick, refreshMs);
+  timer = window.setTimeout(tick, Number(root.dataset.refreshMs));
 })();
