@@ -61,4 +61,6 @@ class PageAdmin(_ModelAdmin[M]):
 
     def record(self, request: HttpRequest, thing: M, message: str) -> None:
         """Note in the admin's log what somebody did."""
+        if request.user.pk is None:
+            raise PermissionDenied
         LogEntry.objects.log_actions(request.user.pk, [thing], CHANGE, message, single_object=True)
