@@ -2,13 +2,15 @@
 
 import json
 import re
+import time
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 from django.conf import settings
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, PolymorphicProxySerializer, extend_schema, inline_serializer
 from rest_framework import serializers, status
-from rest_framework.exceptions import APIException, ParseError, UnsupportedMediaType
+from rest_framework.exceptions import APIException, ParseError, Throttled, UnsupportedMediaType
 from rest_framework.parsers import JSONParser
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -16,8 +18,11 @@ from rest_framework.response import Response
 
 from events.access.http import MayPublish, ProtectedView
 from events.domain.event import EventLimits, InvalidEvent, parse_event
+from events.limits.address import limit_key
+from events.limits.rate import KeyedRate, Rate
 from events.ports import Unavailable
 from events.publish import publish_documents
+from events.wiring import server
 
 #: Events in one request. More would hold up the publishers of single events for too long.
 MAX_EVENTS: Final = 1_000
@@ -184,6 +189,22 @@ def _read_body(request: Request) -> bytes:
     return body
 
 
+@cache
+def _published(per_s: float) -> KeyedRate:
+    """What each address has published lately. A request of the largest size must fit into any rate."""
+    return KeyedRate(Rate(per_s, max(2 * per_s, MAX_EVENTS)))
+
+
+def _check_rate(request: Request, events: int) -> None:
+    key = limit_key(request.META.get("REMOTE_ADDR", ""))
+    rate = settings.EVENTS.access.publish_per_s
+    wait_s = _published(rate).take(key, time.monotonic(), events) if key else 0
+    if wait_s:
+        if server.process is not None:
+            server.process.hub.counters.count("refused", "publishing")
+        raise Throttled(wait_s, f"Your address publishes more than {rate:g} events per second (WS_PUBLISH_EVENTS_PER_S).")
+
+
 def _check_media_type(request: Request) -> None:
     media_type = (request.content_type or "").partition(";")[0].strip().lower()
     if media_type != "application/json":
@@ -224,6 +245,7 @@ class PublishView(ProtectedView):
             403: OpenApiResponse(ScopeMissingSerializer, "The token does not have the scope publish."),
             413: OpenApiResponse(MessageSerializer, "The body is too large."),
             415: OpenApiResponse(MessageSerializer, "The body is not declared as JSON."),
+            429: OpenApiResponse(MessageSerializer, "Your address publishes too fast. Try again after `Retry-After` seconds."),
             503: OpenApiResponse(MessageSerializer, "The event bus cannot be reached. Try again after `Retry-After` seconds."),
         },
         examples=[
@@ -237,6 +259,7 @@ class PublishView(ProtectedView):
     def post(self, request: Request) -> Response:
         _check_media_type(request)
         documents = split_events(_read_body(request))
+        _check_rate(request, len(documents))
         refusals = check_events(documents, settings.EVENTS.event)
         if refusals:
             return Response(_refused(refusals, len(documents)), status.HTTP_400_BAD_REQUEST)

@@ -13,6 +13,7 @@ from events.checks import configuration_errors, describe
 from events.commands import CommandHandler
 from events.conf import EventsConfig
 from events.demo import DemoExecutor
+from events.proxies import behind_proxy
 from events.routing import Application, Sockets
 from events.stats import stats_update
 from events.wiring import ServerProcess, server
@@ -47,6 +48,7 @@ class ServerApplication:
 
     def __init__(self, django: Application, config: EventsConfig) -> None:
         self._commands: tuple[ServerProcess, CommandHandler] | None = None
+        self._proxies = config.trusted_proxies
         self.sockets = Sockets(config, self.commands, self._refused)
         self._router = ProtocolTypeRouter({"http": self.sockets.http(django), "websocket": self.sockets.websocket()})
 
@@ -55,6 +57,8 @@ class ServerApplication:
             await self._lifespan(receive, send)
             return
         await self.commands()
+        if self._proxies is not None:
+            scope = behind_proxy(scope, self._proxies)
         await self._router(scope, receive, send)
 
     async def commands(self) -> CommandHandler:

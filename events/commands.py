@@ -1,5 +1,6 @@
 """What clients may ask for, on every transport: the guide's commands, and the spellings that deployed dashboards use."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -39,6 +40,7 @@ class CommandHandler:
         self._config = config
         self._stats = stats
         self._subscriber = Subscriber(hub)
+        self._unauthenticated: dict[str, asyncio.TimerHandle] = {}
 
     # -- life of a session ----------------------------------------------------------------------------------------------
 
@@ -63,9 +65,28 @@ class CommandHandler:
             session.emit("emergency_state", notices.emergency(self._hub.emergency))
         if "token" in auth:
             await self.handle(session, "authenticate", auth)
+        if self._config.require_auth:
+            self._expect_authentication(session)
+
+    def _expect_authentication(self, session: Session) -> None:
+        """Whoever does not authenticate holds a connection for nothing, and is put out after a while."""
+        timer = asyncio.get_running_loop().call_later(self._config.access.auth_s, self._put_out, session)
+        self._unauthenticated[session.sid] = timer
+
+    def _put_out(self, session: Session) -> None:
+        self._unauthenticated.pop(session.sid, None)
+        if session.closed or session.authenticated:
+            return
+        self._hub.counters.count("refused", "authentication_timeout")
+        message = f"You did not authenticate within {self._config.access.auth_s:g} s (WS_AUTH_TIMEOUT_S). Connect again."
+        self.refuse(session, CommandError(errors.AUTHENTICATION_TIMEOUT, message).payload())
+        session.disconnect("client did not authenticate in time")
 
     async def disconnect(self, session: Session, reason: str) -> None:
         """Forget a client."""
+        timer = self._unauthenticated.pop(session.sid, None)
+        if timer is not None:
+            timer.cancel()
         self._hub.remove(session)
         log.info(
             "client_disconnected", sid=session.sid, reason=reason, events_sent=session.sent,
@@ -75,6 +96,7 @@ class CommandHandler:
     async def handle(self, session: Session, name: str, data: Any = None) -> Payload:
         """Carry out one command. Never raises: what goes wrong becomes an `error` event, and the answer."""
         try:
+            self._check_rate(session)
             command = _COMMANDS.get(name)
             if command is None:
                 known = ", ".join(sorted(_COMMANDS))
@@ -174,6 +196,16 @@ class CommandHandler:
             topic = {} if scope == METRICS else {"topic": scope}
             message = f"The scope {scope} is needed for that; your token does not have it."
             raise CommandError(errors.INSUFFICIENT_SCOPE, message, **topic, needed=scope)
+
+    def _check_rate(self, session: Session) -> None:
+        wait_s = session.allowance.take(time.monotonic())
+        if wait_s:
+            self._hub.counters.count("refused", "messages")
+            message = (
+                f"More than {session.limits.messages_per_s:g} messages per second (WS_CLIENT_MESSAGES_PER_S). "
+                f"This one was not carried out: send it again in {wait_s:.2f} s. A client that goes on is disconnected."
+            )
+            raise CommandError(errors.RATE_LIMITED, message)
 
     def _topic(self, kind: str, data: Any) -> str:
         field = f"{kind}_id"

@@ -4,12 +4,17 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from events.domain.event import EventLimits
+from events.limits.address import Network
+from events.limits.rate import Rate
 
 #: What executors publish to: the Redis Stream and the Redis pub/sub channel of this name.
 BUS_NAME: Final = "workflow_events"
 
 #: The channel layer group that carries every event to every server process.
 GROUP_NAME: Final = "workflow_events"
+
+#: What a client may send at once, in seconds of its rate: a dashboard that reconnects has many subscriptions to renew.
+BURST_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +51,55 @@ class SessionLimits:
     drain_deadline_s: a lagging client that takes nothing at all for so long is disconnected
     subscriptions:    topics that one client may subscribe to
     id_length:        characters of an id
+    messages_per_s:   messages that it may send, and ten seconds' worth of them at once
     """
 
     buffer_bytes: int = 1_048_576
     drain_deadline_s: float = 30.0
     subscriptions: int = 1_000
     id_length: int = 256
+    messages_per_s: float = 100.0
+
+    @property
+    def flood(self) -> Rate:
+        """A client that sends this much, although it is told to slow down, is disconnected."""
+        return self.messages.times(2)
+
+    @property
+    def messages(self) -> Rate:
+        """Commands that are carried out."""
+        return Rate(self.messages_per_s, self.messages_per_s * BURST_S)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessLimits:
+    """Bounds on who may come in, per server process.
+
+    connections:   clients at a time
+    per_address:   … of one address (an IPv6 network of 64 bits counts as one; the machine itself is not limited)
+    per_token:     … that authenticated with one token
+    request_s:     a request has to be there, head and body, within so long
+    auth_s:        where authentication is required, a client has to be done with it within so long
+    auth_failures: wrong tokens of one address that cost it nothing; after that it has to wait, longer each time
+    publish_per_s: events that one address may publish over HTTP
+    """
+
+    connections: int = 20_000
+    per_address: int = 1_000
+    per_token: int = 10_000
+    request_s: float = 30.0
+    auth_s: float = 60.0
+    auth_failures: int = 10
+    publish_per_s: float = 5_000.0
 
 
 @dataclass(frozen=True, slots=True)
 class EventsConfig:
-    """Everything `events.wiring` needs to build a process."""
+    """Everything `events.wiring` needs to build a process.
+
+    trusted_proxies: None where clients connect directly; else the networks of the proxies whose headers are believed, and
+                     empty for whoever connects
+    """
 
     redis_url: str = field(default="", repr=False)
     redis_prefix: str = "wsserver"
@@ -77,6 +120,8 @@ class EventsConfig:
     event: EventLimits = field(default_factory=EventLimits)
     history: HistoryLimits = field(default_factory=HistoryLimits)
     session: SessionLimits = field(default_factory=SessionLimits)
+    access: AccessLimits = field(default_factory=AccessLimits)
+    trusted_proxies: tuple[Network, ...] | None = None
 
     @property
     def embedded(self) -> bool:

@@ -11,6 +11,7 @@ import structlog
 from events.fanout.session import ClientInfo
 from events.fanout.wire import Pipe, WireMessage
 from events.gate import Gate
+from events.limits.rate import UNLIMITED, Rate, TokenBucket
 from events.pipes import PollingPipe
 from events.protocol.engineio import BAD_REQUEST, Action, Close, Deliver, EngineConfig, EngineSession, Packet, Send
 from events.protocol.errors import ProtocolError
@@ -22,6 +23,9 @@ UPGRADE_TIMEOUT_S = 10.0
 
 #: Messages that may wait for the application of one connection; their bytes may be as many as one message may have.
 INBOX_MESSAGES = 1_000
+
+#: Why a connection is closed that goes on sending although it was told to slow down.
+FLOODED = "client sends too many messages"
 
 #: A timer that rings so late was held up by the process, not by the peer.
 HELD_UP_S = 0.5
@@ -60,6 +64,7 @@ class EngineConnection:
         self.session = session
         self.pipe = pipe
         self.client = client
+        self._flood = TokenBucket(endpoint.flood)
         self.app: EngineApp = endpoint.make_app(self)
 
     @property
@@ -86,6 +91,10 @@ class EngineConnection:
         has room again, so that the caller reads no faster than the application works.
         """
         if self.closed:
+            return
+        if self._flood.take(self._endpoint.now()):
+            self._endpoint.gate.count("flood")
+            self.close(FLOODED)
             return
         try:
             self._act(self.session.receive(packet, self._endpoint.now()))
@@ -262,6 +271,7 @@ class EngineEndpoint:
 
     make_app: builds the application of a new connection
     gate:     who may come in
+    flood:    packets of one connection above which it is closed
     """
 
     def __init__(
@@ -269,10 +279,12 @@ class EngineEndpoint:
         make_app: Callable[[EngineConnection], EngineApp],
         config: EngineConfig,
         gate: Gate | None = None,
+        flood: Rate = UNLIMITED,
     ) -> None:
         self.make_app = make_app
         self.config = config
         self.gate = gate or Gate()
+        self.flood = flood
         self.connections: dict[str, EngineConnection] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -281,10 +293,11 @@ class EngineEndpoint:
         return asyncio.get_running_loop().time()
 
     def create(self, transport: Literal["polling", "websocket"], pipe: Pipe, client: ClientInfo) -> EngineConnection:
-        """A new connection; its `open` is to be awaited."""
+        """A new connection, which the gate has admitted; its `open` is to be awaited."""
         session = EngineSession(secrets.token_urlsafe(15), self.config, transport, self.now())
         connection = EngineConnection(self, session, pipe, client)
         self.connections[session.sid] = connection
+        self.gate.enter(client.address)
         return connection
 
     def find(self, sid: str) -> EngineConnection | None:
@@ -298,6 +311,7 @@ class EngineEndpoint:
         """Be done with a connection that closed, and tell its application."""
         if self.connections.pop(connection.sid, None) is None:
             return
+        self.gate.leave(connection.client.address)
         task = asyncio.get_running_loop().create_task(connection.app.closed(reason))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)

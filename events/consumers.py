@@ -40,6 +40,14 @@ JSON = (b"content-type", b"application/json")
 #: Engine.IO's code of a refusal that has nothing to do with the protocol.
 FORBIDDEN = 4
 
+#: How long a client that was refused for now should wait.
+RETRY_AFTER_S = 10
+
+
+def close_code(status: int) -> int:
+    """WebSocket's way to say an HTTP status: the range that is left to applications, all that daphne lets them use."""
+    return 4_000 + status
+
 
 class LeanConsumer(AsyncConsumer):
     """A consumer without the two costs that stock consumers have per socket and per message: a channel of its own in the
@@ -78,9 +86,14 @@ class WebSocketConsumer(LeanConsumer):
     _closers: ClassVar[set[asyncio.Task[None]]] = set()
     pipe: ClosablePipe | None = None
 
-    async def refuse(self) -> None:
-        """Do not accept the socket."""
-        await self.send({"type": "websocket.close"})
+    async def refuse(self, refusal: Exception, transport: str = "websocket") -> None:
+        """Do not accept the socket; a client that is welcome later is told so by a close code, which needs a socket."""
+        log.info("handshake_refused", transport=transport, address=self.client.address, reason=str(refusal))
+        if isinstance(refusal, Refused) and refusal.for_now:
+            await self.send({"type": "websocket.accept"})
+            await self.send({"type": "websocket.close", "code": close_code(refusal.status), "reason": refusal.message})
+        else:
+            await self.send({"type": "websocket.close"})
         raise StopConsumer
 
     async def accept(self) -> ClosablePipe:
@@ -119,14 +132,11 @@ class EngineWebSocketConsumer(WebSocketConsumer):
             request = parse_request("GET", self.scope["query_string"], "websocket")
             await self._open(request)
         except (RequestError, Refused) as error:
-            log.info("handshake_refused", transport="websocket", address=self.client.address, reason=error.message)
-            await self.refuse()
+            await self.refuse(error)
 
     async def _open(self, request: EngineRequest) -> None:
         if request.sid is None:
-            pipe = await self.accept()
-            self.connection = self.endpoint.create("websocket", pipe, self.client)
-            await self.connection.open(self.hang_up)
+            await self._begin()
             return
         probed = self.endpoint.find(request.sid)
         if probed is None:
@@ -140,6 +150,12 @@ class EngineWebSocketConsumer(WebSocketConsumer):
             self.hang_up()
             return
         self.probed = probed
+
+    async def _begin(self) -> None:
+        self.endpoint.gate.admit(self.client.address)
+        pipe = await self.accept()
+        self.connection = self.endpoint.create("websocket", pipe, self.client)
+        await self.connection.open(self.hang_up)
 
     async def websocket_receive(self, message: dict[str, Any]) -> None:
         text: str | None = message.get("text")
@@ -209,8 +225,7 @@ class EnginePollingConsumer(LeanConsumer):
         try:
             self.endpoint.gate.check(headers)
         except Refused as refusal:
-            log.info("handshake_refused", transport="polling", address=self.client.address, reason=refusal.message)
-            await self._respond(refusal.status, RequestError(FORBIDDEN, refusal.message).body(), JSON)
+            await self._refuse(refusal)
         if method == "OPTIONS":
             await self._respond(204, b"", *preflight_headers(headers))
         try:
@@ -221,12 +236,20 @@ class EnginePollingConsumer(LeanConsumer):
             if connection is None:
                 raise UNKNOWN_SID()
             await (self._poll(connection) if method == "GET" else self._take(connection))
+        except Refused as refusal:
+            await self._refuse(refusal)
         except RequestError as error:
             await self._respond(400, error.body(), JSON)
         except ProtocolError as error:
             await self._respond(400, RequestError(3, f"Bad request: {error}").body(), JSON)
 
+    async def _refuse(self, refusal: Refused) -> None:
+        log.info("handshake_refused", transport="polling", address=self.client.address, reason=refusal.message)
+        headers = [JSON, (b"retry-after", str(RETRY_AFTER_S).encode())] if refusal.for_now else [JSON]
+        await self._respond(refusal.status, RequestError(FORBIDDEN, refusal.message).body(), *headers)
+
     async def _open(self) -> None:
+        self.endpoint.gate.admit(self.client.address)
         pipe = PollingPipe()
         connection = self.endpoint.create("polling", pipe, self.client)
         await connection.open(None)
@@ -285,9 +308,9 @@ class PlainWebSocketConsumer(WebSocketConsumer):
     async def websocket_connect(self, message: dict[str, Any]) -> None:
         try:
             self.endpoint.gate.check(self.scope["headers"])
+            self.endpoint.gate.admit(self.client.address)
         except Refused as refusal:
-            log.info("handshake_refused", transport="plain", address=self.client.address, reason=refusal.message)
-            await self.refuse()
+            await self.refuse(refusal, "plain")
         pipe = await self.accept()
         self.app = await self.endpoint.open(pipe, self.client, self.hang_up)
 
@@ -297,7 +320,7 @@ class PlainWebSocketConsumer(WebSocketConsumer):
         if self.app is None:
             return
         if len(data if isinstance(data, bytes) else data.encode()) > self.endpoint.max_payload_bytes:
-            self.hang_up(1009)
+            self.hang_up(close_code(413))
             return
         try:
             request = orjson.loads(data)
@@ -317,5 +340,4 @@ class ClosedConsumer(WebSocketConsumer):
     """WebSockets at paths where there is nothing are refused without a traceback."""
 
     async def websocket_connect(self, message: dict[str, Any]) -> None:
-        log.info("handshake_refused", transport="websocket", address=self.client.address, reason="nothing at this path")
-        await self.refuse()
+        await self.refuse(LookupError("nothing at this path"))

@@ -7,22 +7,30 @@ from typing import Any
 
 from events.commands import CommandHandler
 from events.conf import EventsConfig
+from events.connection import FLOODED
 from events.domain import errors
 from events.domain.errors import CommandError
 from events.fanout.session import ClientInfo, Session
 from events.fanout.wire import Dialect, Pipe
 from events.gate import Gate
+from events.limits.rate import TokenBucket
 
 
 class PlainApp:
     """One client."""
 
-    def __init__(self, session: Session, commands: CommandHandler) -> None:
+    def __init__(self, session: Session, commands: CommandHandler, gate: Gate) -> None:
         self.session = session
         self._commands = commands
+        self._gate = gate
+        self._flood = TokenBucket(session.limits.flood)
 
     async def receive(self, request: Any) -> None:
         """Take one message; None when it was not JSON."""
+        if self._flood.take(asyncio.get_running_loop().time()):
+            self._gate.count("flood")
+            self.session.disconnect(FLOODED)
+            return
         if not isinstance(request, dict) or not isinstance(request.get("event"), str):
             message = 'A message must be a JSON object with a command\'s name: {"event": "subscribe_workflow", "data": {…}}.'
             self._commands.refuse(self.session, CommandError(errors.INVALID_PAYLOAD, message, "event").payload())
@@ -48,7 +56,7 @@ class PlainEndpoint:
         self.max_payload_bytes = config.max_payload_bytes
 
     async def open(self, pipe: Pipe, client: ClientInfo, hang_up: Callable[[], None]) -> PlainApp:
-        """A client connected."""
+        """A client connected, which the gate has admitted."""
         commands = await self._commands()
 
         def disconnect(reason: str) -> None:
@@ -58,8 +66,9 @@ class PlainEndpoint:
         session = Session(
             secrets.token_urlsafe(15), Dialect.PLAIN, pipe, self._config.session, client, disconnect, transport="plain"
         )
-        app = PlainApp(session, commands)
+        app = PlainApp(session, commands, self.gate)
         self._apps[app] = commands
+        self.gate.enter(client.address)
         await commands.connect(session, {})
         return app
 
@@ -67,6 +76,7 @@ class PlainEndpoint:
         """A client is gone."""
         commands = self._apps.pop(app, None)
         if commands is not None:
+            self.gate.leave(app.session.client.address)
             task = asyncio.get_running_loop().create_task(commands.disconnect(app.session, reason))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)

@@ -30,7 +30,7 @@ class Sockets:
         self, config: EventsConfig, commands: Callable[[], Awaitable[CommandHandler]], refused: Callable[[str], None]
     ) -> None:
         """`refused` is told the rule by which a client was not let in."""
-        gate = Gate(settings.ALLOWED_HOSTS, config.allowed_origins, refused)
+        gate = Gate(settings.ALLOWED_HOSTS, config.allowed_origins, config.access, refused)
         self._plain = PlainEndpoint(commands, config, gate)
 
         def make_app(connection: EngineConnection) -> SocketIOApp:
@@ -42,7 +42,7 @@ class Sockets:
             )
 
         engine = EngineConfig(config.ping_interval_ms, config.ping_timeout_ms, config.max_payload_bytes)
-        self._engine = EngineEndpoint(make_app, engine, gate)
+        self._engine = EngineEndpoint(make_app, engine, gate, config.session.flood)
 
     def http(self, fallback: Application) -> URLRouter:
         """Long-polling, and `fallback` for every other request."""

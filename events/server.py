@@ -94,8 +94,6 @@ def run_server(application: ServerApplication, host: str, port: int, announce: C
         websocket_max_frame_size=settings.DAPHNE_WEBSOCKET_MAX_FRAME_SIZE,
         ping_interval=PING_INTERVAL_S,
         ping_timeout=PING_TIMEOUT_S,
-        proxy_forwarded_address_header="X-Real-IP" if settings.WS_PROXY_HEADERS else None,
-        proxy_forwarded_proto_header="X-Forwarded-Proto" if settings.WS_PROXY_HEADERS else None,
         verbosity=0,
         server_name="",
     )

@@ -31,6 +31,7 @@ READERS: dict[str, Read] = {
     "number": lambda env: env.number("X", 5.0, 0.5, 10.0),
     "choice": lambda env: env.choice("X", "a", ("a", "b")),
     "choices": lambda env: env.choices("X", ("a", "b"), ("a", "b")),
+    "networks": lambda env: env.networks("X"),
     "items": lambda env: env.items("X", ("a",)),
     "origins": lambda env: env.origins("X", ("*",)),
     "word": lambda env: env.word("X", "a"),
@@ -60,6 +61,7 @@ BAD_VALUES = [
     ("origins", "dash.example.com", "X has 'dash.example.com': write origins"),
     ("origins", "https://dash.example.com/path", "write origins"),
     ("origins", "https://[", "write origins"),
+    ("networks", "10.0.0.0/33", "X is not usable: '10.0.0.0/33' does not appear"),
     ("word", "a b", "X is 'a b': write at most 64 letters"),
     ("word", "a" * 65, "at most 64"),
 ]

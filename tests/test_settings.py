@@ -1,13 +1,14 @@
 """`wsproject/settings.py`: what the variables become."""
 
 import runpy
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
 from django.conf import settings
 from django.test import Client
 
-from events.conf import EventsConfig, HistoryLimits, SessionLimits
+from events.conf import AccessLimits, EventsConfig, HistoryLimits, SessionLimits
 from events.domain.event import EventLimits
 from tests.conftest import ROOT
 
@@ -54,6 +55,16 @@ def test_every_variable_of_the_events_arrives(read: Any) -> None:
         WS_CLIENT_BUFFER_BYTES="65536",
         WS_SLOW_CLIENT_DEADLINE_S="1.5",
         WS_MAX_SUBSCRIPTIONS="12",
+        WS_CLIENT_MESSAGES_PER_S="17",
+        WS_MAX_CONNECTIONS="18",
+        WS_MAX_CONNECTIONS_PER_ADDRESS="19",
+        WS_MAX_CONNECTIONS_PER_TOKEN="20",
+        WS_REQUEST_TIMEOUT_S="2.1",
+        WS_AUTH_TIMEOUT_S="2.2",
+        WS_MAX_AUTH_FAILURES="23",
+        WS_PUBLISH_EVENTS_PER_S="24",
+        WS_PROXY_HEADERS="1",
+        WS_TRUSTED_PROXIES="10.1.2.3/8,::1",
         DEMO="1",
         DEMO_RATE="2.5",
     )
@@ -73,7 +84,9 @@ def test_every_variable_of_the_events_arrives(read: Any) -> None:
         demo_rate=2.5,
         event=EventLimits(max_bytes=3000, max_id_length=40),
         history=HistoryLimits(5, 6, 700, 8, 9, 10, 13, 14, 15),
-        session=SessionLimits(65_536, 1.5, 12, 40),
+        session=SessionLimits(65_536, 1.5, 12, 40, 17),
+        access=AccessLimits(18, 19, 20, 2.1, 2.2, 23, 24),
+        trusted_proxies=(ip_network("10.0.0.0/8"), ip_network("::1")),
     )
     assert found["DAPHNE_WEBSOCKET_MAX_FRAME_SIZE"] > 2000
     assert found["UNKNOWN_VARIABLES"] == {}

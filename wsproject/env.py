@@ -11,6 +11,7 @@ import re
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -114,6 +115,16 @@ class Environment:
             if item != "*" and not _is_origin(item):
                 raise BadSetting(f"{name} has {item!r}: write origins such as https://dash.example.com, separated by commas.")
         return tuple(dict.fromkeys(_as_browsers_write(item) for item in items))
+
+    def networks(self, name: str) -> tuple[IPv4Network | IPv6Network, ...]:
+        """A comma-separated list of addresses and networks such as `10.0.0.0/8`."""
+        items = self.items(name)
+        try:
+            return tuple(ip_network(item, strict=False) for item in items)
+        except ValueError as error:
+            raise BadSetting(
+                f"{name} is not usable: {error}. Write addresses or networks such as 10.0.0.0/8, separated by commas."
+            ) from None
 
     def redis_url(self, name: str) -> str:
         """A Redis address, or empty. It may carry a password, so no message repeats it."""

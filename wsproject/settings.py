@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from csp import constants as csp
 
-from events.conf import EventsConfig, HistoryLimits, SessionLimits
+from events.conf import AccessLimits, EventsConfig, HistoryLimits, SessionLimits
 from events.domain.event import EventLimits
 from wsproject import VERSION
 from wsproject.env import load, split_items
@@ -39,6 +39,7 @@ WS_PORT = env.integer("WS_PORT", 8001, 1, 65_535)
 
 #: Behind a proxy that sets X-Real-IP and X-Forwarded-Proto itself; else clients could set them.
 WS_PROXY_HEADERS = env.flag("WS_PROXY_HEADERS", default=False)
+_trusted_proxies = env.networks("WS_TRUSTED_PROXIES")
 
 REDIS_URL = env.redis_url("REDIS_URL")
 WS_REDIS_PREFIX = env.word("WS_REDIS_PREFIX", "wsserver")
@@ -83,7 +84,18 @@ EVENTS = EventsConfig(
         drain_deadline_s=env.number("WS_SLOW_CLIENT_DEADLINE_S", 30.0, 0.1, 3_600.0),
         subscriptions=env.integer("WS_MAX_SUBSCRIPTIONS", 1_000, 1, 1_000_000),
         id_length=_max_id_length,
+        messages_per_s=env.number("WS_CLIENT_MESSAGES_PER_S", 100.0, 1.0, 100_000.0),
     ),
+    access=AccessLimits(
+        connections=env.integer("WS_MAX_CONNECTIONS", 20_000, 1, 1_000_000),
+        per_address=env.integer("WS_MAX_CONNECTIONS_PER_ADDRESS", 1_000, 1, 1_000_000),
+        per_token=env.integer("WS_MAX_CONNECTIONS_PER_TOKEN", 10_000, 1, 1_000_000),
+        request_s=env.number("WS_REQUEST_TIMEOUT_S", 30.0, 0.5, 3_600.0),
+        auth_s=env.number("WS_AUTH_TIMEOUT_S", 60.0, 0.5, 3_600.0),
+        auth_failures=env.integer("WS_MAX_AUTH_FAILURES", 10, 1, 1_000_000),
+        publish_per_s=env.number("WS_PUBLISH_EVENTS_PER_S", 5_000.0, 1.0, 100_000.0),
+    ),
+    trusted_proxies=_trusted_proxies if WS_PROXY_HEADERS else None,
 )
 
 # The protocol refuses what is too large and says why; daphne cuts the connection. So daphne's bound is the wider one.

@@ -22,6 +22,10 @@ MISSING_FIELD: Final = ErrorKind("missing_field", retry=False)
 INVALID_FIELD: Final = ErrorKind("invalid_field", retry=False)
 UNKNOWN_COMMAND: Final = ErrorKind("unknown_command", retry=False)
 TOO_MANY_SUBSCRIPTIONS: Final = ErrorKind("too_many_subscriptions", retry=False)
+RATE_LIMITED: Final = ErrorKind("rate_limited", retry=True)
+AUTHENTICATION_TIMEOUT: Final = ErrorKind("authentication_timeout", retry=False)
+TOO_MANY_ATTEMPTS: Final = ErrorKind("too_many_attempts", retry=True)
+TOO_MANY_CONNECTIONS: Final = ErrorKind("too_many_connections", retry=True)
 HISTORY_UNAVAILABLE: Final = ErrorKind("history_unavailable", retry=True)
 INTERNAL_ERROR: Final = ErrorKind("internal_error", retry=True)
 
@@ -33,6 +37,10 @@ ALL_KINDS: Final = (
     INVALID_FIELD,
     UNKNOWN_COMMAND,
     TOO_MANY_SUBSCRIPTIONS,
+    RATE_LIMITED,
+    AUTHENTICATION_TIMEOUT,
+    TOO_MANY_ATTEMPTS,
+    TOO_MANY_CONNECTIONS,
     HISTORY_UNAVAILABLE,
     INTERNAL_ERROR,
 )

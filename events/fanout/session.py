@@ -11,6 +11,7 @@ from events.conf import SessionLimits
 from events.domain.grants import NOTHING, Grant
 from events.domain.topics import ALL, kind_of
 from events.fanout.wire import Delivery, Dialect, Parcel, Pipe, WireMessage, message
+from events.limits.rate import TokenBucket
 
 #: Replies to a client's own commands are not caught up later, so they may exceed the buffer; a client that goes on asking
 #: without reading is cut at this multiple of it.
@@ -61,6 +62,7 @@ class Session:
     replays: `recent_events` sent
     gaps:    times that it was told of events it misses; `missed` is how many they were, as far as that is known
     last_error: when the last `error` was sent, and its body
+    allowance: what it may send
     commands: the last commands: when, name, the id or type that it named, code of the error if it was refused
     """
 
@@ -84,6 +86,10 @@ class Session:
     last_error: tuple[float, dict[str, Any]] | None = None
     commands: list[tuple[float, str, str, str]] = field(default_factory=list)
     closed: bool = False
+    allowance: TokenBucket = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.allowance = TokenBucket(self.limits.messages)
 
     @property
     def lagging(self) -> bool:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from events.conf import AccessLimits
 from events.gate import Gate, Refused
 from events.origins import host_allowed
 
@@ -44,7 +45,7 @@ def test_a_request_without_a_name_is_refused_unless_any_name_will_do() -> None:
 )
 def test_a_refusal_says_why_and_is_counted(host: str, origin: str, rule: str, status: int) -> None:
     counted: list[str] = []
-    gate = Gate(NAMES, (), counted.append)
+    gate = Gate(NAMES, (), count=counted.append)
     with pytest.raises(Refused) as refused:
         gate.check([(b"host", host.encode()), (b"origin", origin.encode())])
     assert (refused.value.rule, refused.value.status, counted) == (rule, status, [rule])
@@ -53,3 +54,30 @@ def test_a_refusal_says_why_and_is_counted(host: str, origin: str, rule: str, st
 
 def test_the_own_page_passes() -> None:
     Gate(NAMES, ()).check([(b"host", b"ws.example.com:8001"), (b"origin", b"https://WS.example.com:8001")])
+
+
+def test_there_is_room_for_so_many_clients_and_for_one_more_when_one_leaves() -> None:
+    counted: list[str] = []
+    gate = Gate(limits=AccessLimits(connections=3, per_address=2), count=counted.append)
+    for _ in range(2):
+        gate.admit("192.0.2.1")
+        gate.enter("192.0.2.1")
+    with pytest.raises(Refused, match="WS_MAX_CONNECTIONS_PER_ADDRESS") as address:
+        gate.admit("192.0.2.1")
+    gate.admit("192.0.2.2")
+    gate.enter("192.0.2.2")
+    with pytest.raises(Refused, match="WS_MAX_CONNECTIONS") as everybody:
+        gate.admit("192.0.2.3")
+    assert (address.value.status, everybody.value.status) == (429, 503)
+    assert address.value.for_now
+    assert everybody.value.for_now
+    gate.leave("192.0.2.1")
+    gate.admit("192.0.2.1")
+    assert counted == ["connections_per_address", "connections"]
+
+
+def test_the_machine_itself_has_no_limit_per_address() -> None:
+    gate = Gate(limits=AccessLimits(per_address=1))
+    for _ in range(5):
+        gate.admit("127.0.0.1")
+        gate.enter("127.0.0.1")

@@ -18,7 +18,7 @@ def test_the_schema_is_valid_and_names_each_path_once(tmp_path: Path) -> None:
         {"200", "400", "401", "403", "503"},
         {"200", "401", "404", "503"},
     ]
-    assert set(schema["paths"]["/api/events"]["post"]["responses"]) == {"202", "400", "401", "403", "413", "415", "503"}
+    assert set(schema["paths"]["/api/events"]["post"]["responses"]) == {"202", "400", "401", "403", "413", "415", "429", "503"}
 
 
 @pytest.mark.parametrize("path", ["/api/schema", "/api/schema/"])

@@ -1,0 +1,143 @@
+"""The limits on connections and messages, against a real server: what a client is told, and that others notice nothing."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.system.stack import DEADLINE_S, Server, Stack
+
+POLLING = "/socket.io/?EIO=4&transport=polling"
+ENGINE = "/socket.io/?EIO=4&transport=websocket"
+PLAIN = "/ws/events"
+
+#: Close codes of a WebSocket.
+TOO_MANY, FULL = 4429, 4503
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Behind a proxy on this machine, which is played by the tests."""
+    with Stack(
+        tmp_path_factory.mktemp("limits"),
+        WS_PROXY_HEADERS="1",
+        WS_TRUSTED_PROXIES="127.0.0.1",
+        WS_MAX_CONNECTIONS="6",
+        WS_MAX_CONNECTIONS_PER_ADDRESS="2",
+        WS_AUTH_TOKEN="right-right-right",
+        WS_AUTH_TIMEOUT_S="1",
+        WS_CLIENT_MESSAGES_PER_S="2",
+        WS_PUBLISH_EVENTS_PER_S="1",
+    ) as stack:
+        yield stack.serve()
+
+
+def of(address: str) -> aiohttp.ClientSession:
+    """Requests of a client at this address."""
+    return aiohttp.ClientSession(headers={"X-Real-IP": address})
+
+
+async def next_event(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
+    message: dict[str, Any] = await socket.receive_json(timeout=DEADLINE_S)
+    return message
+
+
+async def close_code(socket: aiohttp.ClientWebSocketResponse) -> int | None:
+    """Read to the end."""
+    while not socket.closed:
+        await socket.receive(timeout=DEADLINE_S)
+    return socket.close_code
+
+
+async def test_an_address_gets_so_many_connections_on_all_ways_together(server: Server) -> None:
+    async with of("192.0.2.1") as http, of("192.0.2.2") as elsewhere:
+        async with http.get(server.url + POLLING) as answer:
+            sid = json.loads((await answer.text())[1:])["sid"]
+        async with http.ws_connect(server.url + PLAIN) as socket:
+            assert (await next_event(socket))["event"] == "connected"
+            async with http.get(server.url + POLLING) as answer:
+                assert (answer.status, answer.headers["Retry-After"]) == (429, "10")
+                assert "WS_MAX_CONNECTIONS_PER_ADDRESS" in (await answer.json(content_type=None))["message"]
+            for path in (ENGINE, PLAIN):
+                async with http.ws_connect(server.url + path) as refused:
+                    assert await close_code(refused) == TOO_MANY
+            async with elsewhere.ws_connect(server.url + ENGINE) as welcome:
+                assert (await welcome.receive_str()).startswith("0")
+            # One place becomes free.
+            async with http.post(f"{server.url}{POLLING}&sid={sid}", data="1") as answer:
+                assert answer.status == 200
+            async with http.ws_connect(server.url + ENGINE) as welcome:
+                assert (await welcome.receive_str()).startswith("0")
+
+
+async def test_the_server_takes_so_many_in_all(server: Server) -> None:
+    sessions = [of(f"198.51.100.{number}") for number in range(7)]
+    try:
+        sockets = [await session.ws_connect(server.url + ENGINE) for session in sessions[:6]]
+        for socket in sockets:
+            assert (await socket.receive_str()).startswith("0")
+        async with sessions[6].ws_connect(server.url + PLAIN) as refused:
+            assert await close_code(refused) == FULL
+        async with sessions[6].get(server.url + POLLING) as answer:
+            assert answer.status == 503
+            assert "WS_MAX_CONNECTIONS" in (await answer.json(content_type=None))["message"]
+        # The server is well: it is full, and says so only to those who come.
+        assert server.get("/health")[0] == 200
+    finally:
+        for session in sessions:
+            await session.close()
+
+
+async def test_who_does_not_authenticate_is_told_and_put_out(server: Server) -> None:
+    async with (
+        of("192.0.2.20") as http,
+        http.ws_connect(server.url + PLAIN) as lazy,
+        http.ws_connect(server.url + PLAIN) as prompt,
+    ):
+        await prompt.send_json({"event": "authenticate", "data": {"token": "right-right-right"}})
+        events = [await next_event(lazy) for _ in range(2)]
+        assert [event["event"] for event in events] == ["connected", "error"]
+        assert events[1]["data"]["code"] == "authentication_timeout"
+        assert await close_code(lazy) == 1000
+        await prompt.send_json({"event": "subscribe_all_bots", "data": {}})
+        names = [(await next_event(prompt))["event"] for _ in range(3)]
+        assert names == ["connected", "auth_response", "subscribed"]
+
+
+async def test_who_sends_too_much_is_told_and_then_cut(server: Server) -> None:
+    async with of("192.0.2.30") as http:
+        for path, hello, command in (
+            (PLAIN, "", '{"event":"request_stats"}'),
+            (ENGINE, '40{"token":"right-right-right"}', '42["request_stats"]'),
+        ):
+            async with http.ws_connect(server.url + path) as socket:
+                if hello:
+                    await socket.send_str(hello)
+                for _ in range(30):
+                    await socket.send_str(command)
+                while "rate_limited" not in (told := await socket.receive_str(timeout=DEADLINE_S)):
+                    continue
+                assert "WS_CLIENT_MESSAGES_PER_S" in told
+                for _ in range(60):
+                    await socket.send_str(command)
+                received = [told]
+                while (message := await socket.receive(timeout=DEADLINE_S)).type is aiohttp.WSMsgType.TEXT:
+                    received.append(message.data)
+            assert sum("rate_limited" in text for text in received) <= 40, "cut off before all were answered"
+    assert "client sends too many messages" in server.log
+
+
+async def test_an_address_publishes_no_more_than_it_may(server: Server) -> None:
+    event = {"type": "t", "execution_id": "e", "workflow_id": "w", "timestamp": "2026-01-24T10:00:00Z"}
+    token = {"Authorization": "Bearer right-right-right"}
+    async with of("192.0.2.40") as http, of("192.0.2.41") as elsewhere:
+        async with http.post(f"{server.url}/api/events", json=[event] * 1_000, headers=token) as answer:
+            assert answer.status == 202
+        async with http.post(f"{server.url}/api/events", json=[event] * 100, headers=token) as answer:
+            assert answer.status == 429
+            assert 0 < int(answer.headers["Retry-After"]) <= 100
+            assert "WS_PUBLISH_EVENTS_PER_S" in (await answer.json())["message"]
+        async with elsewhere.post(f"{server.url}/api/events", json=event, headers=token) as answer:
+            assert answer.status == 202
