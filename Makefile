@@ -1,5 +1,5 @@
 .POSIX:
-.PHONY: help install run test check clean
+.PHONY: help install run test bench check clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
@@ -13,9 +13,12 @@ run: ## Install, prepare the database, serve with demo events on port 8001 (DEMO
 test: ## Install what tests need, then all checks and all tests
 	@./scripts/test.sh
 
+bench: ## Measure the server beside its peers, and write docs/performance.md (BENCH_ARGS: see bench/README.md)
+	@exec ./scripts/bench.sh $(BENCH_ARGS)
+
 check: ## Style, types and the direction of imports
 	@./scripts/setup.sh dev
 	@./scripts/check.sh
 
 clean: ## Remove what install and tests made; the database stays
-	@rm -rf .venv node_modules staticfiles .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv node_modules staticfiles .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis bench/build bench/node_modules

@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 
 #: Every page that is shipped.
 PAGES: Final = sorted(
-    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")],
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md"), *(ROOT / "bench").glob("*.md")],
     key=lambda page: page.as_posix(),
 )
 

@@ -42,6 +42,7 @@ NOT_RUN: Final = {
     r"make test": "is what runs this",
     r"PYTEST_ARGS='.*' make test": "the same",
     r"make check": "part of `make test`, which has run it before this",
+    r"make bench.*": "needs a quiet machine and minutes; tests/bench runs its parts",
     r"docker compose .*": "needs a docker daemon; tests/test_shipping.py looks at the image's steps and at the compose file",
 }
 
