@@ -1,15 +1,14 @@
 """The command line."""
 
 import argparse
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
 from bench.cases import CASES, GROWTH, TABLE, Case
+from bench.interrupts import interrupts
 from bench.machine import describe_machine
 from bench.paths import BUILD, RESULTS
 from bench.peer import OURS, PEERS_BY_NAME
@@ -27,8 +26,7 @@ QUICK_SECONDS = 2.0
 def main(argv: Sequence[str]) -> int:
     """The exit code: 0, also when runs failed, because the report says so; 1 when there is nothing to tell; 2 for a wrong
     command line; 130 when interrupted."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    interrupts.listen()
     given = _parser().parse_args(list(argv) if argv[:1] and argv[0] in COMMANDS else ["run", *argv])
     try:
         COMMANDS[given.command](given)
@@ -39,13 +37,6 @@ def main(argv: Sequence[str]) -> int:
         print("bench: interrupted; everything that was started has been ended.", file=sys.stderr)
         return 130
     return 0
-
-
-def _interrupt(number: int, frame: object) -> NoReturn:
-    """Once: a second one would leave behind what the first one ends."""
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def _parser() -> argparse.ArgumentParser:

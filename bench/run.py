@@ -16,6 +16,7 @@ import redis
 
 from bench.cases import Case, Measure
 from bench.history import Follower
+from bench.interrupts import interrupts
 from bench.load import Load
 from bench.load_client import LoadClient
 from bench.paths import ROOT
@@ -109,7 +110,8 @@ class Bench:
     def _start(self, command: Command) -> Program:
         log = self.place.folder / f"{len(self.programs)}.log"
         cores = self.server_cores if command.role == "server" else self.other_cores
-        program = self._stack.enter_context(Program(command, log, cores))
+        with interrupts.held():
+            program = self._stack.enter_context(Program(command, log, cores))
         self.programs.append(program)
         return program
 
@@ -125,7 +127,9 @@ class Bench:
         """The load client, on its way to be subscribed."""
         errors = self.place.folder / "load.log"
         plain, cores = self.peer.plain, self.other_cores
-        return self._stack.enter_context(LoadClient(self.load, self.place.port, errors, plain=plain, hold=hold, cores=cores))
+        with interrupts.held():
+            client = LoadClient(self.load, self.place.port, errors, plain=plain, hold=hold, cores=cores)
+            return self._stack.enter_context(client)
 
     def _redis_answers(self) -> bool:
         try:
@@ -154,21 +158,8 @@ class Bench:
             "max-length": max_length,
         }
         argv = [sys.executable, "-m", "bench.publisher", *(f"--{name}={value}" for name, value in options.items())]
-        limit_s = 30 + 4 * count / (rate or 10_000)
-        with subprocess.Popen(
-            argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-        ) as publisher:
-            try:
-                os.sched_setaffinity(publisher.pid, self.other_cores)
-                output, errors = publisher.communicate(timeout=limit_s)
-            except subprocess.TimeoutExpired:
-                raise Failed(f"the publisher was not done after {limit_s:.0f} s") from None
-            finally:
-                publisher.kill()
-        if publisher.returncode:
-            raise Failed(f"the publisher failed: {errors.decode().strip().splitlines()[-1]}")
+        report = run_publisher(argv, self.other_cores, limit_s=30 + 4 * count / (rate or 10_000))
         self._published += count
-        report: dict[str, float] = json.loads(output)
         return report
 
     def window(self, clients: LoadClient, seconds: float) -> tuple[dict[str, Any], dict[str, float], int]:
@@ -182,6 +173,23 @@ class Bench:
             clients.send("report")
             counted = clients.expect("counted", DRAIN_S)
         return counted, published, wanted
+
+
+def run_publisher(argv: list[str], cores: list[int], limit_s: float) -> dict[str, float]:
+    """Its report. Raises `Failed`."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv, cwd=ROOT, stdout=pipe, stderr=pipe, start_new_session=True) as publisher:
+        try:
+            os.sched_setaffinity(publisher.pid, cores)
+            output, errors = publisher.communicate(timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"the publisher was not done after {limit_s:.0f} s") from None
+        finally:
+            publisher.kill()
+    if publisher.returncode:
+        raise Failed(f"the publisher failed: {errors.decode().strip().splitlines()[-1]}")
+    report: dict[str, float] = json.loads(output)
+    return report
 
 
 # -- measures ----------------------------------------------------------------------------------------------------------
