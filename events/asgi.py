@@ -13,6 +13,7 @@ from events.checks import configuration_errors, describe
 from events.commands import CommandHandler
 from events.conf import EventsConfig
 from events.demo import DemoExecutor
+from events.drain import Drain, is_new_client, turn_away
 from events.proxies import behind_proxy
 from events.routing import Application, Sockets
 from events.stats import stats_update
@@ -59,6 +60,10 @@ class ServerApplication:
         await self.commands()
         if self._proxies is not None:
             scope = behind_proxy(scope, self._proxies)
+        if server.process is not None and server.process.draining and is_new_client(scope):
+            self._refused("draining")
+            await turn_away(scope, receive, send)
+            return
         await self._router(scope, receive, send)
 
     async def commands(self) -> CommandHandler:
@@ -75,6 +80,12 @@ class ServerApplication:
     def _refused(self, rule: str) -> None:
         if self._commands is not None:
             self._commands[0].hub.counters.count("refused", rule)
+
+    async def drain(self) -> None:
+        """Take no new clients, and let those that are here go within the window that is set. Returns when they are gone."""
+        process = server.process
+        if process is not None and process.config.drain_s > 0:
+            await Drain(process, process.config.drain_s).run()
 
     async def close(self, reason: str) -> None:
         """End every connection, then the process behind them."""

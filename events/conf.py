@@ -115,6 +115,7 @@ class EventsConfig:
     connect_timeout_ms: int = 45_000
     heartbeat_s: float = 1.0
     lease_ttl_s: float = 3.0
+    drain_s: float = 0.0
     demo: bool = False
     demo_rate: float = 5.0
     event: EventLimits = field(default_factory=EventLimits)

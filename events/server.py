@@ -1,6 +1,7 @@
 """daphne, with a backlog for reconnect storms, clear words when it cannot listen, and an end that takes clients along."""
 
 import asyncio
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -31,6 +32,7 @@ class EventServer(Server):
 
     failure = ""
     announce: Callable[[], None]
+    _draining: "asyncio.Future[None] | None" = None
 
     def listen_success(self, port: Any) -> None:
         super().listen_success(port)
@@ -40,7 +42,22 @@ class EventServer(Server):
     def _begin(self) -> None:
         self._starting = asyncio.ensure_future(self._start())
 
+    def _terminate(self) -> None:
+        """SIGTERM: let the clients go one after the other. Another one, or Ctrl-C at any time, ends at once."""
+        if self._draining is not None:
+            self.stop()
+            return
+        self._draining = asyncio.ensure_future(self._drain())
+
+    async def _drain(self) -> None:
+        try:
+            await self.application.drain()
+        except Exception:
+            log.exception("drain_failed")
+        self.stop()
+
     async def _start(self) -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._terminate)
         await self.application.commands()
         address = self.listening_addresses[0] if self.listening_addresses else ("", 0)
         log.info("listening", host=address[0], port=address[1])

@@ -202,7 +202,7 @@ def test_redis_keeps_what_it_was_given(compose: dict[str, Any]) -> None:
 
 
 def test_the_proxy_sends_to_the_server_of_compose(compose: dict[str, Any]) -> None:
-    (upstream,) = re.findall(r"^\s+server (\S+);", (ROOT / "deploy" / "nginx.conf").read_text(), re.MULTILINE)
+    (upstream,) = re.findall(r"^\s+server (\S+) max_fails=0;", (ROOT / "deploy" / "nginx.conf").read_text(), re.MULTILINE)
     service, port = upstream.split(":")
     assert service in compose["services"]
     assert port == compose["services"]["server"]["environment"]["WS_PORT"]
@@ -224,7 +224,7 @@ def nginx(tmp_path: Path, healthy: int) -> Iterator[str]:
     for second in serving(Health):
         port = free_port()
         conf = (ROOT / "deploy" / "nginx.conf").read_text()
-        conf = conf.replace("server server:8001;", f"server 127.0.0.1:{healthy}; server 127.0.0.1:{second};")
+        conf = conf.replace("server server:8001 max_fails=0;", f"server 127.0.0.1:{healthy}; server 127.0.0.1:{second};")
         (tmp_path / "site.conf").write_text(conf.replace("listen 80;", f"listen 127.0.0.1:{port};"))
         main = write_nginx_conf(tmp_path)
         command = [nginx_program(), "-p", str(tmp_path), "-e", "stderr", "-c", str(main)]

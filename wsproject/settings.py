@@ -62,6 +62,8 @@ EVENTS = EventsConfig(
     ping_interval_ms=env.integer("WS_PING_INTERVAL_MS", 25_000, 100, 3_600_000),
     ping_timeout_ms=env.integer("WS_PING_TIMEOUT_MS", 20_000, 100, 3_600_000),
     max_payload_bytes=_max_payload_bytes,
+    # Whoever develops wants an end at once.
+    drain_s=env.number("WS_DRAIN_S", 20.0 if PRODUCTION else 0.0, 0.0, 3_600.0),
     demo=env.flag("DEMO", default=False),
     demo_rate=env.number("DEMO_RATE", 5.0, 0.1, 10_000.0),
     event=EventLimits(

@@ -55,6 +55,7 @@ class Tally:
     missed:      how often it was told that it misses events of a topic; `notices` how often that the bus has a gap
     errors:      `error` events
     silence_s:   the longest time between two events
+    returns:     when its connections after the first began (monotonic)
     """
 
     live: int = 0
@@ -67,6 +68,7 @@ class Tally:
     notices: int = 0
     errors: int = 0
     silence_s: float = 0.0
+    returns: list[float] = field(default_factory=list)
     latencies: Latencies = field(default_factory=Latencies)
     late_latencies: Latencies = field(default_factory=Latencies)
 
@@ -272,6 +274,8 @@ class SoakClient:
         self._failures = 0
         self._connections += 1
         self.tally.reconnects = self._connections - 1
+        if self.tally.reconnects:
+            self.tally.returns.append(time.monotonic())
         for place in range(len(self.subscriptions)):
             self._subscribe(place)
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from events.soak.client import SoakClient
 from events.soak.plan import SoakPlan
-from events.soak.processes import Child, System
+from events.soak.processes import STOP_S, Child, System
 
 #: A leader stays frozen for so much longer than its lease lasts.
 FREEZE_MARGIN_S: Final = 2.0
@@ -52,6 +52,7 @@ class Faults:
             "kill-leader": self._kill_leader,
             "freeze-leader": self._freeze_leader,
             "kill-server": self._kill_server,
+            "rolling-restart": self._rolling_restart,
             "cut-redis": self._cut_redis,
             "restart-redis": self._restart_redis,
             "crash-redis": self._crash_redis,
@@ -115,6 +116,14 @@ class Faults:
         server.start()
         await self._system.server_ready(server)
         return server.name
+
+    async def _rolling_restart(self) -> str:
+        began = time.monotonic()
+        for server in self._system.servers:
+            await server.end(signal.SIGTERM, self._plan.drain_s + STOP_S)
+            server.start()
+            await self._system.server_ready(server)
+        return f"{len(self._system.servers)} servers in {time.monotonic() - began:.1f} s"
 
     async def _cut_redis(self) -> str:
         kinds = ("normal", "pubsub")

@@ -8,6 +8,7 @@ FAULTS: Final = {
     "kill-leader": "SIGKILL of the leading relay, which is started again two seconds later",
     "freeze-leader": "SIGSTOP of the leading relay for longer than its lease, then SIGCONT",
     "kill-server": "SIGKILL of a server process, which is started again on its port a second later",
+    "rolling-restart": "SIGTERM of every server process, one after the other; each drains and is started again on its port",
     "cut-redis": "CLIENT KILL of every connection to Redis",
     "restart-redis": "SIGTERM of Redis, which is started again at once",
     "crash-redis": "SIGKILL of Redis, which is started again at once",
@@ -35,6 +36,7 @@ class SoakPlan:
     faults:        names of `FAULTS`; empty for none
     fault_every_s: one fault begins so often, from the first interval on
     catch_up_s:    when the publisher has ended, clients may go without any event for so long before they have all
+    drain_s:       seconds over which a server that is asked to end spreads its clients
     client_buffer: unsent bytes above which the servers take a client for slow; 0 for their default
     seed:          the same number gives the same traffic, subscriptions and faults
     """
@@ -49,6 +51,7 @@ class SoakPlan:
     faults: tuple[str, ...] = DEFAULT_FAULTS
     fault_every_s: float = 10.0
     catch_up_s: float = 30.0
+    drain_s: float = 5.0
     client_buffer: int = 0
     seed: int = 0
 

@@ -67,8 +67,8 @@ class Child:
         if self._process is not None:
             self._process.send_signal(number)
 
-    async def end(self, number: signal.Signals) -> None:
-        """Signal it, and return when it has ended; one that does not end is killed."""
+    async def end(self, number: signal.Signals, patience_s: float = STOP_S) -> None:
+        """Signal it, and return when it has ended; one that does not end within `patience_s` is killed."""
         process = self._process
         if process is None:
             return
@@ -76,7 +76,7 @@ class Child:
         # A frozen process would not see the request to end.
         process.send_signal(number)
         process.send_signal(signal.SIGCONT)
-        deadline = time.monotonic() + STOP_S
+        deadline = time.monotonic() + patience_s
         while process.poll() is None:
             if time.monotonic() > deadline:
                 process.kill()
@@ -121,7 +121,8 @@ class System:
 
     async def stop(self) -> None:
         """End everything, whatever state it is in."""
-        await asyncio.gather(*(child.end(signal.SIGTERM) for child in (*self.servers, *self.relays)))
+        # At once: who would reconnect is gone.
+        await asyncio.gather(*(child.end(signal.SIGINT) for child in (*self.servers, *self.relays)))
         await self.redis.end(signal.SIGTERM)
 
     def check(self) -> None:
@@ -197,6 +198,7 @@ def _environment(plan: SoakPlan, redis_url: str, folder: Path) -> dict[str, str]
         "REDIS_URL": redis_url,
         "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
         "WS_CLIENT_BUFFER_BYTES": str(plan.client_buffer or ""),
+        "WS_DRAIN_S": str(plan.drain_s),
         "LOG_FORMAT": "json",
     }
 

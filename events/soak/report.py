@@ -1,5 +1,6 @@
 """What a soak found: as tables for people, and as JSON."""
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -67,6 +68,12 @@ class Report:
             client.breaches or client.tally.stray for client in self.clients
         )
 
+    @property
+    def reconnect_peak(self) -> int:
+        """The most connections after the first that began within any one second."""
+        returns = sorted(at for client in self.clients for at in client.tally.returns)
+        return max((bisect_right(returns, at + 1.0) - place for place, at in enumerate(returns)), default=0)
+
     # -- for people -----------------------------------------------------------------------------------------------------
 
     def text(self) -> str:
@@ -89,6 +96,7 @@ class Report:
     def _heading(self) -> str:
         plan = self.plan
         counts = Counter(fault.name for fault in self.faults)
+        reconnects = sum(client.tally.reconnects for client in self.clients)
         deliveries = sum(client.tally.live + client.tally.resumed for client in self.clients)
         names = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
         processes = f"{plan.servers} servers, {plan.relays} relays"
@@ -99,6 +107,7 @@ class Report:
             + (f", {self.forgotten} forgotten by a crashed Redis" if self.forgotten else ""),
             f"delivered   {deliveries:,} events to {len(self.clients)} clients",
             f"faults      {names or 'none'}",
+            f"reconnects  {reconnects:,}, at most {self.reconnect_peak} in a second",
             f"load        {100 * self.cpu_s / max(self.seconds, 0.001):.0f} % of one processor for publisher and clients",
         )
         return "\n".join(lines)
@@ -194,6 +203,7 @@ class Report:
             "forgotten": self.forgotten,
             "seconds": round(self.seconds, 1),
             "cpu_s": round(self.cpu_s, 1),
+            "reconnect_peak": self.reconnect_peak,
             "faults": [asdict(fault) for fault in self.faults],
             "clients": [_client_document(client) for client in self.clients],
             "streams": [

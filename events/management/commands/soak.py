@@ -68,6 +68,13 @@ class Command(BaseCommand):
             help=f"seconds between two faults (default {plan.fault_every_s:g})",
         )
         parser.add_argument(
+            "--drain",
+            type=positive(float),
+            default=plan.drain_s,
+            metavar="SECONDS",
+            help=f"over how long a server that ends spreads its clients (default {plan.drain_s:g})",
+        )
+        parser.add_argument(
             "--client-buffer",
             type=positive(int),
             default=0,
@@ -109,7 +116,7 @@ class Command(BaseCommand):
 
 def _plan(options: dict[str, Any]) -> SoakPlan:
     names = ("rate", "seconds", "clients", "polling", "servers", "relays", "workflows", "faults", "client_buffer", "seed")
-    return SoakPlan(**{name: options[name] for name in names}, fault_every_s=options["fault_every"])
+    return SoakPlan(**{name: options[name] for name in names}, fault_every_s=options["fault_every"], drain_s=options["drain"])
 
 
 def _folder(keep: Path | None, stack: ExitStack) -> Path:

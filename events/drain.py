@@ -1,0 +1,102 @@
+"""The end of a server process that has clients: they go one after the other, and not all at once to wherever they go next."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import structlog
+
+from events.fanout import notices
+from events.fanout.session import Session
+from events.wiring import ServerProcess
+
+log = structlog.get_logger("events")
+
+#: Why a client's connection ends, in the log.
+REASON: Final = "server draining"
+
+#: Clients per second that may reconnect whatever the window: a few of them need not be spread over all of it.
+LEAST_RATE: Final = 20
+
+#: Connections are closed in steps of so long.
+STEP_S: Final = 0.1
+
+#: Clients that are told in one step of the event loop.
+AT_ONCE: Final = 200
+
+#: Where connections are opened.
+ENGINE_PATH: Final = "/socket.io"
+PLAIN_PATH: Final = "/ws/events"
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+def window_for(clients: int, longest_s: float) -> float:
+    """Seconds over which so many clients are spread."""
+    return min(longest_s, clients / LEAST_RATE)
+
+
+class Drain:
+    """Tells every client when its connection will end, and ends it then.
+
+    A client that does nothing about it reconnects when its connection ends, and one that knows the notice may be quicker; both
+    arrive elsewhere at about the moment that was chosen for them.
+    """
+
+    def __init__(self, process: ServerProcess, longest_s: float) -> None:
+        self._process = process
+        self._longest_s = longest_s
+
+    async def run(self) -> None:
+        """Returns when every client that was connected at the beginning has been told to go and has been closed."""
+        self._process.draining = True
+        sessions = list(self._process.hub.sessions.values())
+        # In the order of their connecting, those of one page or one address would go together.
+        random.shuffle(sessions)
+        window_s = window_for(len(sessions), self._longest_s)
+        log.info("drain_started", process=self._process.name, clients=len(sessions), window_s=round(window_s, 1))
+        started = asyncio.get_running_loop().time()
+        await self._tell(sessions, window_s)
+        await self._close(sessions, window_s, started)
+        log.info("drain_ended", process=self._process.name, clients=len(self._process.hub.sessions))
+
+    async def _tell(self, sessions: Sequence[Session], window_s: float) -> None:
+        for number, session in enumerate(sessions, 1):
+            session.emit("server_draining", notices.draining(window_s * number / len(sessions), window_s))
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    async def _close(self, sessions: Sequence[Session], window_s: float, started: float) -> None:
+        closed = 0
+        while closed < len(sessions):
+            await asyncio.sleep(min(STEP_S, window_s))
+            elapsed = asyncio.get_running_loop().time() - started
+            due = len(sessions) if elapsed >= window_s else int(len(sessions) * elapsed / window_s)
+            for session in sessions[closed:due]:
+                if not session.closed:
+                    session.disconnect(REASON)
+            closed = due
+
+
+# -- who comes meanwhile -----------------------------------------------------------------------------------------------
+
+
+def is_new_client(scope: Scope) -> bool:
+    """Whether a request opens a connection, rather than going on with one that is here or asking for something else."""
+    path = scope["path"].rstrip("/")
+    opens = path == ENGINE_PATH and b"sid=" not in scope["query_string"]
+    return opens or (scope["type"] == "websocket" and path == PLAIN_PATH)
+
+
+async def turn_away(scope: Scope, receive: Receive, send: Send) -> None:
+    """Do not let a client in. A proxy takes either answer as a reason to try another server (`deploy/nginx.conf`)."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close"})
+        return
+    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store"), (b"retry-after", b"1")]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": b'{"message":"This server process is about to end. Connect again."}'})
