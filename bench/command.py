@@ -1,6 +1,7 @@
 """The command line."""
 
 import argparse
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,8 @@ from pathlib import Path
 from bench.cases import CASES, GROWTH, TABLE, Case
 from bench.interrupts import interrupts
 from bench.machine import describe_machine
-from bench.paths import BUILD, RESULTS
+from bench.page import write_page
+from bench.paths import BUILD, CHARTS, PAGE, RESULTS, ROOT
 from bench.peer import OURS, PEERS_BY_NAME
 from bench.profile import profile_case
 from bench.programs import Failed
@@ -66,12 +68,32 @@ def _run(given: argparse.Namespace) -> None:
     command_line = "make bench" + (f" BENCH_ARGS='{' '.join(sys.argv[1:])}'" if sys.argv[1:] else "")
     path = BUILD / "results" / f"{time.strftime('%Y%m%d-%H%M%S')}.jsonl"
     results = ResultFile(path, describe_machine(command_line))
+    print(f"The results are kept in {path.relative_to(ROOT)}.", flush=True)
     for case, peer in _interleaved(cases):
         result = run_case(case, peer, given.seconds or _seconds(case, given))
         results.add(result)
         print(_line(result), flush=True)
-    print()
-    print(render(Record.read(path)))
+    _tell(path, write=_is_whole(given))
+
+
+def _is_whole(given: argparse.Namespace) -> bool:
+    """Whether this is the run that the page is made of: nothing was chosen or cut short."""
+    return not (given.cases or given.peers or given.repeat or given.seconds or given.quick)
+
+
+def _tell(path: Path, *, write: bool) -> None:
+    record = Record.read(path)
+    if not write:
+        print(render(record))
+        return
+    # Charts need a library that the rest does without.
+    from bench.charts import write_charts
+
+    write_page(record, write_charts(record, CHARTS), PAGE)
+    RESULTS.parent.mkdir(exist_ok=True)
+    if path.resolve() != RESULTS:
+        shutil.copyfile(path, RESULTS)
+    print(f"Written: {PAGE.relative_to(ROOT)}, {CHARTS.relative_to(ROOT)} and {RESULTS.relative_to(ROOT)}")
 
 
 def _chosen(given: argparse.Namespace) -> list[Case]:
@@ -114,7 +136,10 @@ def _line(result: Result) -> str:
 
 def _report(given: argparse.Namespace) -> None:
     path = given.file or max((BUILD / "results").glob("*.jsonl"), default=RESULTS)
-    print(render(Record.read(path)))
+    try:
+        _tell(path, write=given.write)
+    except (OSError, ValueError, TypeError) as error:
+        raise Failed(f"{path} cannot be reported: {error}") from None
 
 
 def _profile(given: argparse.Namespace) -> None:

@@ -4,32 +4,40 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-#: Every metric by its name, with its unit and meaning; a run has those that its measure gives.
+
+class Metric(NamedTuple):
+    """One figure of a run: its title in tables, and what it is."""
+
+    title: str
+    meaning: str
+
+
+#: Every metric by its name; a run has those that its measure gives.
 METRICS: Final = {
-    "server_us": "µs of server CPU per delivered event",
-    "relay_us": "µs of CPU per delivered event in the process that moves events to the server",
-    "load_us": "µs of CPU per delivered event in the load client",
-    "server_cores": "cores that the server kept busy while events were published",
-    "busiest_cores": "cores that the busiest server process kept busy while events were published",
-    "delivered": "share of the expected deliveries that came",
-    "deliveries_per_s": "deliveries per second while events came",
-    "missing": "events that a client did not get although it got later ones",
-    "repeated": "events that a client got twice or out of order",
-    "p50_ms": "latency from publication to the client, median, ms",
-    "p99_ms": "the same, 99th percentile, ms",
-    "max_ms": "the same, the largest, ms",
-    "published_per_s": "events that the publisher managed to publish per second",
-    "joined_s": "s until all clients were connected",
-    "subscribed_s": "s until all clients were subscribed, and had the recent events where there are any",
-    "connect_us": "µs of server CPU per client until all were subscribed",
-    "socket_kib": "KiB of resident memory per subscribed socket",
-    "resident_mib": "MiB of resident memory with all clients subscribed",
-    "relayed_per_s": "events per second from the Redis Stream into history, layer and hub",
-    "relay_cores": "cores of the relay at 20,000 events per second",
-    "follower_cores": "cores of a server process without clients at 20,000 events per second",
-    "load_average": "runnable processes over the last minute, before the run",
+    "server_us": Metric("server CPU, µs", "CPU time of the server per delivered event, user and system mode"),
+    "relay_us": Metric("relay CPU, µs", "the same of the process that moves events to the server"),
+    "load_us": Metric("load client CPU, µs", "the same of the load client"),
+    "server_cores": Metric("server cores", "cores that the server kept busy while events were published"),
+    "busiest_cores": Metric("busiest process, cores", "cores that the busiest server process kept busy meanwhile"),
+    "delivered": Metric("delivered", "share of the expected deliveries that came within 3 s after the last publication"),
+    "deliveries_per_s": Metric("deliveries/s", "while events came"),
+    "missing": Metric("missing", "events that a client did not get although it got later ones"),
+    "repeated": Metric("repeated", "events that a client got twice or out of order"),
+    "p50_ms": Metric("p50, ms", "latency from publication to the client, median"),
+    "p99_ms": Metric("p99, ms", "the same, 99th percentile"),
+    "max_ms": Metric("max, ms", "the same, the largest"),
+    "published_per_s": Metric("published/s", "events that the publisher managed to publish"),
+    "joined_s": Metric("connected, s", "time until all clients were connected"),
+    "subscribed_s": Metric("subscribed, s", "time until all were subscribed, and had the recent events where there are any"),
+    "connect_us": Metric("server CPU per client, µs", "until all were subscribed"),
+    "socket_kib": Metric("KiB per socket", "resident memory that a subscribed socket added"),
+    "resident_mib": Metric("memory, MiB", "resident memory of the server with all clients subscribed"),
+    "relayed_per_s": Metric("relayed/s", "events from the Redis Stream into history, layer and hub"),
+    "relay_cores": Metric("relay, cores", "what the relay needs for the load's rate"),
+    "follower_cores": Metric("follower, cores", "what a server process without clients needs to follow that"),
+    "load_average": Metric("load average", "runnable processes over the minute before the run"),
 }
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from bench.cases import CASES, Target
+from bench.growth import lines
+from bench.page import BEGIN, END, replace_between, write_page
 from bench.profile import parse
 from bench.profile import render as render_profile
 from bench.report import render
@@ -64,13 +66,38 @@ def test_the_report_has_verdicts_figures_failures_and_the_machine() -> None:
         Result("clients-10000", "node", failure="it hung"),
     )
     page = render(found)
-    assert "| fanout-200-fast | server_us | node | 2 | 5 | 0.40 | ≤ 0.4 × | met |" in page
+    assert "| fanout-200-fast | server CPU, µs | node | 2 | 5 | 0.40 | ≤ 0.4 × | met |" in page
     assert "| this server (daphne) | 2 (1.5 to 2.5) | 2 |" in page
     assert "| nchan (C, bare WebSocket) | – | 1, 1 failed: no / module |" in page
     assert "| 100 | ours | 3 |" in page
     assert "it hung" in page
     assert "made up" in page
     assert "idle-5000" not in page
+
+
+def test_an_overloaded_server_is_named_and_not_drawn() -> None:
+    shares = {"clients-100": 1.0, "clients-300": 0.5}
+    found = record(*(Result(case, "node", {"server_us": 5.0, "delivered": share}) for case, share in shares.items()))
+    assert [(line.peer, line.x, line.y) for line in lines(found, "clients", "server_us")] == [("node", [100], [5.0])]
+    assert "Overloaded, and not in the chart: node at 300." in render(found)
+
+
+def test_the_page_keeps_what_is_written_by_hand(tmp_path: Path) -> None:
+    page, chart = tmp_path / "page.md", tmp_path / "img" / "clients.svg"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    found = record(Result("clients-100", "ours", {"server_us": 5.0, "delivered": 1.0}))
+    for _ in range(2):
+        write_page(found, [chart], page)
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    assert text.count("![Clients: cost per delivery, latency, memory](img/clients.svg)") == 1
+
+
+def test_a_page_without_the_marks_is_left_alone() -> None:
+    with pytest.raises(ValueError, match="bench: begin"):
+        replace_between("by hand", "new")
 
 
 def test_a_report_of_nothing_is_no_error() -> None:
