@@ -9,6 +9,8 @@ import structlog
 from channels.routing import ProtocolTypeRouter
 from django.core.exceptions import ImproperlyConfigured
 
+from events.access.authority import Authority
+from events.access.watch import GrantWatch
 from events.checks import configuration_errors, describe
 from events.commands import CommandHandler
 from events.conf import EventsConfig
@@ -50,6 +52,7 @@ class ServerApplication:
     def __init__(self, django: Application, config: EventsConfig) -> None:
         self._commands: tuple[ServerProcess, CommandHandler] | None = None
         self._proxies = config.trusted_proxies
+        self._authority = Authority(config)
         self.sockets = Sockets(config, self.commands, self._refused)
         self._router = ProtocolTypeRouter({"http": self.sockets.http(django), "websocket": self.sockets.websocket()})
 
@@ -70,7 +73,8 @@ class ServerApplication:
         """The command handler of the running server process."""
         process = await server.ensure()
         if self._commands is None or self._commands[0] is not process:
-            handler = CommandHandler(process.hub, process.config, StatsCache(process).read)
+            handler = CommandHandler(process.hub, process.config, self._authority, StatsCache(process).read)
+            process.tasks.start("grants", GrantWatch(process.hub.sessions, self._authority, handler).run)
             self._commands = (process, handler)
             if process.config.demo and process.config.embedded:
                 executor = DemoExecutor(process.config.demo_rate)
@@ -91,6 +95,7 @@ class ServerApplication:
         """End every connection, then the process behind them."""
         await self.sockets.close(reason)
         await server.stop()
+        self._authority.close()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:

@@ -5,13 +5,15 @@ reported at once, by every management command and when a server starts.
 
     events.E001  production without SECRET_KEY            events.W001  production without authentication
     events.E002  production without REDIS_URL             events.W002  a token that can be guessed
-    events.E003  authentication without a token           events.W003  a short SECRET_KEY
-    events.E004  production without ALLOWED_HOSTS         events.W004  the browser's Socket.IO client is not installed
+    events.E004  production without ALLOWED_HOSTS         events.W003  a short SECRET_KEY
+    events.E005  WS_JWT_* that must not be used           events.W004  the browser's Socket.IO client is not installed
                                                           events.W005  a variable that nothing reads
                                                           events.W006  static files are not collected
                                                           events.W007  made-up events in production
                                                           events.W008  any web page may connect in production
                                                           events.W009  no dashboard elsewhere may connect in production
+                                                          events.W010  only access tokens of the database get in
+                                                          events.W011  signed tokens of any audience and issuer count
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,6 +24,7 @@ from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 
+from events.access.signed import UnsafeKey, key_of
 from events.conf import EventsConfig
 
 #: Characters of a token below which it counts as weak; 16 random ones cannot be tried out over a network.
@@ -35,7 +38,7 @@ MIN_SECRET_KEY_LENGTH: Final = 32
 def check_configuration(app_configs: Sequence[AppConfig] | None = None, **_options: Any) -> list[checks.CheckMessage]:
     """All that is to be said about the configuration."""
     config = EventsConfig.from_settings()
-    messages = [*_authentication(config), *_unknown_variables(), *_browser_client()]
+    messages = [*_authentication(config), *_signed_tokens(config), *_unknown_variables(), *_browser_client()]
     return [*messages, *_production(config)] if settings.PRODUCTION else messages
 
 
@@ -50,17 +53,33 @@ def describe(messages: Sequence[checks.CheckMessage]) -> str:
 
 
 def _authentication(config: EventsConfig) -> Iterator[checks.CheckMessage]:
-    if config.require_auth and not config.auth_tokens:
-        yield checks.Error(
-            "Authentication is required, but there is no token: nobody could get in.",
-            hint="Set WS_AUTH_TOKEN (openssl rand -hex 32), or WS_REQUIRE_AUTH=false.",
-            id="events.E003",
+    if config.require_auth and not config.auth_tokens and not config.jwt.enabled:
+        yield checks.Warning(
+            "Authentication is required, and neither WS_AUTH_TOKEN nor a key for signed tokens is set: "
+            "only access tokens of the database get in.",
+            hint="Make one: python manage.py token create NAME --scope all. Or set WS_AUTH_TOKEN (openssl rand -hex 32).",
+            id="events.W010",
         )
     if any(len(token) < MIN_TOKEN_LENGTH for token in config.auth_tokens):
         yield checks.Warning(
             f"WS_AUTH_TOKEN has a token of fewer than {MIN_TOKEN_LENGTH} characters; it can be guessed.",
             hint="Set WS_AUTH_TOKEN to what `openssl rand -hex 32` prints.",
             id="events.W002",
+        )
+
+
+def _signed_tokens(config: EventsConfig) -> Iterator[checks.CheckMessage]:
+    if not config.jwt.enabled:
+        return
+    try:
+        key_of(config.jwt)
+    except UnsafeKey as error:
+        yield checks.Error(str(error), id="events.E005")
+    if not config.jwt.audience and not config.jwt.issuer:
+        yield checks.Warning(
+            "Signed tokens count whoever issued them and whatever service they are for: one for another service gets in here.",
+            hint="Set WS_JWT_AUDIENCE and WS_JWT_ISSUER to what your login writes into tokens for this server.",
+            id="events.W011",
         )
 
 
@@ -85,7 +104,7 @@ def _browser_client() -> Iterator[checks.CheckMessage]:
 
 def _production(config: EventsConfig) -> Iterator[checks.CheckMessage]:
     yield from _production_errors(config)
-    if not config.require_auth and not config.auth_tokens:
+    if not config.require_auth and not config.auth_tokens and not config.jwt.enabled:
         yield checks.Warning(
             "Whoever reaches the server can read all events and publish some: no authentication is configured.",
             hint="Set WS_AUTH_TOKEN (openssl rand -hex 32).",

@@ -7,11 +7,12 @@ from typing import Any
 
 import structlog
 
-from events.access.identify import TokenRefused, identify
+from events.access.authority import Authority
+from events.access.refusal import Reason, TokenRefused
 from events.conf import EventsConfig
 from events.domain import errors
-from events.domain.errors import CommandError
-from events.domain.grants import METRICS, OPEN, Grant
+from events.domain.errors import CommandError, ErrorKind
+from events.domain.grants import METRICS, NOTHING, OPEN, Grant
 from events.domain.timestamps import iso
 from events.domain.topics import ALL, ALL_BOTS, KINDS, subscription, topic_name
 from events.fanout import notices
@@ -23,6 +24,9 @@ from events.subscribe import Subscriber, parse_options
 log = structlog.get_logger("events")
 
 Payload = dict[str, Any]
+
+#: Characters of a token. Signed tokens with many claims have some thousand.
+MAX_TOKEN_LENGTH = 8_192
 Command = Callable[["CommandHandler", Session, Any], Awaitable[Payload]]
 
 _CAMEL_CASE = {f"{kind}_id": f"{kind}Id" for kind in KINDS}
@@ -35,9 +39,10 @@ class CommandHandler:
     of the answer, for transports on which a client can ask for an acknowledgement.
     """
 
-    def __init__(self, hub: Hub, config: EventsConfig, stats: Callable[[], Awaitable[Payload]]) -> None:
+    def __init__(self, hub: Hub, config: EventsConfig, authority: Authority, stats: Callable[[], Awaitable[Payload]]) -> None:
         self._hub = hub
         self._config = config
+        self._authority = authority
         self._stats = stats
         self._subscriber = Subscriber(hub)
         self._unauthenticated: dict[str, asyncio.TimerHandle] = {}
@@ -70,8 +75,14 @@ class CommandHandler:
 
     def _expect_authentication(self, session: Session) -> None:
         """Whoever does not authenticate holds a connection for nothing, and is put out after a while."""
+        self._expect_nothing(session)
         timer = asyncio.get_running_loop().call_later(self._config.access.auth_s, self._put_out, session)
         self._unauthenticated[session.sid] = timer
+
+    def _expect_nothing(self, session: Session) -> None:
+        timer = self._unauthenticated.pop(session.sid, None)
+        if timer is not None:
+            timer.cancel()
 
     def _put_out(self, session: Session) -> None:
         self._unauthenticated.pop(session.sid, None)
@@ -84,9 +95,7 @@ class CommandHandler:
 
     async def disconnect(self, session: Session, reason: str) -> None:
         """Forget a client."""
-        timer = self._unauthenticated.pop(session.sid, None)
-        if timer is not None:
-            timer.cancel()
+        self._expect_nothing(session)
         self._hub.remove(session)
         log.info(
             "client_disconnected", sid=session.sid, reason=reason, events_sent=session.sent,
@@ -124,29 +133,62 @@ class CommandHandler:
         session.emit("error", payload)
         return payload
 
+    # -- what a session may do ------------------------------------------------------------------------------------------
+
+    def regrant(self, session: Session, grant: Grant) -> None:
+        """Give a client another grant. Subscriptions that it covers go on as if nothing had happened; the others end."""
+        session.authenticated = True
+        # Where no token is required everybody may do everything, whatever token was given.
+        session.grant = grant if self._config.require_auth else OPEN
+        self._end_uncovered(session, errors.INSUFFICIENT_SCOPE)
+
+    def withdraw(self, session: Session, kind: ErrorKind) -> None:
+        """Take a client's grant away. It stays connected, and has as long as a new client to give another token."""
+        log.info("grant_withdrawn", sid=session.sid, token_id=(session.grant or NOTHING).token_id, reason=kind.code)
+        session.grant, session.authenticated = None, False
+        self._hub.counters.count("withdrawn", kind.code)
+        self.refuse(session, CommandError(kind, _WITHDRAWN[kind]).payload())
+        self._end_uncovered(session, kind)
+        self._expect_authentication(session)
+
+    def _end_uncovered(self, session: Session, kind: ErrorKind) -> None:
+        self._hub.changed.set()
+        for topic in list(session.topics):
+            if not session.may_subscribe(topic):
+                self._hub.leave(session, topic)
+                session.emit("subscription_revoked", subscription(topic) | {"code": kind.code})
+
     # -- commands -------------------------------------------------------------------------------------------------------
 
     async def _authenticate(self, session: Session, data: Any) -> Payload:
         token = _object(data, "token").get("token")
         try:
-            grant = self._identify(token)
-        except TokenRefused:
+            grant = await self._identify(token)
+        except TokenRefused as refusal:
             # A token that was right stays right: a later wrong one is refused, and changes nothing.
-            answer = {"success": False, "message": "Invalid token"}
-            log.info("client_refused", sid=session.sid)
-        else:
-            session.authenticated = True
-            # Where no token is required everybody may do everything, whatever token was given.
-            session.grant = grant if self._config.require_auth else OPEN
-            answer = {"success": True, "message": "Authentication successful"}
-            log.info("client_authenticated", sid=session.sid, token_id=grant.token_id)
+            answer: Payload = {"success": False, "message": "Invalid token"}
+            if refusal.reason is not Reason.INVALID:
+                answer["code"] = refusal.reason.value
+            log.info("client_refused", sid=session.sid, reason=refusal.reason.value)
+            session.emit("auth_response", answer)
+            return answer
+        answer = {"success": True, "message": "Authentication successful"}
+        if grant.expires_at is not None:
+            answer["expires_at"] = iso(grant.expires_at)
+        log.info("client_authenticated", sid=session.sid, token_id=grant.token_id)
         session.emit("auth_response", answer)
+        self.regrant(session, grant)
         return answer
 
-    def _identify(self, token: Any) -> Grant:
-        if not self._config.require_auth and not self._config.auth_tokens:
+    async def _identify(self, token: Any) -> Grant:
+        if not self._config.require_auth and not self._config.auth_tokens and not self._config.jwt.enabled:
             return OPEN
-        return identify(_checked_token(token), self._config)
+        try:
+            return await self._authority.identify(_checked_token(token))
+        except Unavailable as error:
+            log.warning("authentication_unavailable", reason=str(error))
+            message = "Your token cannot be checked now. Try again in a few seconds."
+            raise CommandError(errors.AUTHENTICATION_UNAVAILABLE, message) from error
 
     async def _subscribe(self, session: Session, topic: str, data: Any) -> Payload:
         self._require(session, topic)
@@ -240,11 +282,21 @@ def _subject(data: Any) -> str:
     return next((value for value in named if isinstance(value, str)), "")
 
 
+#: What a client is told that loses its grant.
+_WITHDRAWN = {
+    errors.TOKEN_EXPIRED: "Your token has expired. Authenticate with a new one and subscribe again.",
+    errors.TOKEN_REVOKED: "Your token was revoked. Authenticate with another one and subscribe again.",
+}
+
+
 def _checked_token(token: Any) -> str:
     if token is None:
         raise CommandError(errors.MISSING_FIELD, "token is missing.", "token")
     if not isinstance(token, str) or not token:
         raise CommandError(errors.INVALID_FIELD, "token must be a string, and not empty.", "token")
+    if len(token) > MAX_TOKEN_LENGTH:
+        message = f"token has {len(token)} characters; at most {MAX_TOKEN_LENGTH} are taken."
+        raise CommandError(errors.INVALID_FIELD, message, "token")
     return token
 
 

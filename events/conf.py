@@ -17,6 +17,13 @@ GROUP_NAME: Final = "workflow_events"
 BURST_S: Final = 10.0
 
 
+#: How a login may sign its tokens. `none` is not one of them.
+JWT_ALGORITHMS: Final = (
+    *("HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    *("ES256", "ES384", "ES512", "EdDSA"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class HistoryLimits:
     """How much history is kept.
@@ -94,6 +101,30 @@ class AccessLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class JwtConfig:
+    """How signed tokens of the platform's login are checked (`events.access.signed`).
+
+    secret:      for HMAC; public_key: in PEM form; one of the two, or neither
+    algorithms:  empty for the usual one of the key's kind
+    audience, issuer: of which a token must name one; empty for any
+    scope_claim: where the scopes are
+    leeway_s:    by how much clocks may differ
+    """
+
+    secret: str = field(default="", repr=False)
+    public_key: str = field(default="", repr=False)
+    algorithms: tuple[str, ...] = ()
+    audience: tuple[str, ...] = ()
+    issuer: tuple[str, ...] = ()
+    scope_claim: str = "scope"
+    leeway_s: float = 10.0
+
+    @property
+    def enabled(self) -> bool:
+        return bool(self.secret or self.public_key)
+
+
+@dataclass(frozen=True, slots=True)
 class EventsConfig:
     """Everything `events.wiring` needs to build a process.
 
@@ -123,6 +154,7 @@ class EventsConfig:
     session: SessionLimits = field(default_factory=SessionLimits)
     access: AccessLimits = field(default_factory=AccessLimits)
     trusted_proxies: tuple[Network, ...] | None = None
+    jwt: JwtConfig = field(default_factory=JwtConfig)
 
     @property
     def embedded(self) -> bool:

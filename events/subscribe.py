@@ -99,6 +99,11 @@ class _Place:
     missed: Payload | None = None
 
 
+def _goes_on(session: Session, name: str) -> bool:
+    """Whether a subscription that is being carried out still has its client, and the client its grant."""
+    return not session.closed and session.may_subscribe(name)
+
+
 class Subscriber:
     """Carries out subscriptions on one hub.
 
@@ -121,6 +126,8 @@ class Subscriber:
             snapshot = await self._snapshot(name) if options.snapshot else None
             if session.closed:
                 return {}
+            if not session.may_subscribe(name):
+                raise CommandError(errors.AUTHENTICATION_REQUIRED, "Authentication required")
             if options.resume:
                 # A member that tells its place gets all that follows it, and nothing else meanwhile.
                 self._hub.leave(session, name)
@@ -131,9 +138,11 @@ class Subscriber:
                 session.tell_missed(place.missed)
             after = await self._replay_deep(session, name, place, options)
             # One step from here on.
-            if not session.closed:
+            if _goes_on(session, name):
                 joined = True
                 self._join(session, name, options, after)
+            elif not session.closed:
+                session.emit("subscription_revoked", subscription(name) | {"code": errors.INSUFFICIENT_SCOPE.code})
             return place.answer
         finally:
             if not joined:
@@ -190,7 +199,7 @@ class Subscriber:
             return None
         topic, page, offset = self._hub.opened(name), place.page, place.offset
         # Events that come meanwhile push older ones out of the buffer, so it is looked at again after each wait.
-        while (page or offset < topic.reach) and not session.closed:
+        while (page or offset < topic.reach) and _goes_on(session, name):
             if page:
                 self._replay(session, page, options)
                 offset = topic.offset_of(page[-1])

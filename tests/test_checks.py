@@ -47,12 +47,12 @@ def test_everything_that_is_missing_is_reported_at_once(production: Settings) ->
     production.SECRET_KEY = ""
     production.ALLOWED_HOSTS = list(production.LOCAL_HOSTS)
     production.EVENTS = EventsConfig(require_auth=True, allowed_origins=())
-    assert [error.id for error in configuration_errors()] == ["events.E003", "events.E001", "events.E002", "events.E004"]
+    assert [error.id for error in configuration_errors()] == ["events.E001", "events.E002", "events.E004"]
 
 
 EVENTS_CASES: list[tuple[dict[str, Any], str]] = [
     ({"redis_url": ""}, "events.E002"),
-    ({"auth_tokens": ()}, "events.E003"),
+    ({"auth_tokens": ()}, "events.W010"),
     ({"auth_tokens": (), "require_auth": False}, "events.W001"),
     ({"auth_tokens": (TOKEN, "short")}, "events.W002"),
     ({"demo": True}, "events.W007"),
@@ -76,9 +76,9 @@ def test_files_that_are_not_collected_are_warned_of(production: Settings) -> Non
     assert found() == ["events.W006"]
 
 
-def test_authentication_without_a_token_is_refused_in_development_too(settings: Settings) -> None:
+def test_authentication_without_a_token_is_warned_of_in_development_too(settings: Settings) -> None:
     settings.EVENTS = EventsConfig(require_auth=True)
-    assert found() == ["events.E003"]
+    assert found() == ["events.W010"]
 
 
 def test_a_missing_browser_client_is_warned_of(settings: Settings, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_no_message_repeats_a_token(production: Settings) -> None:
 def test_commands_refuse_an_unsafe_production_configuration() -> None:
     done = manage("migrate", ENV="production", WS_REQUIRE_AUTH="1")
     assert done.returncode == 1
-    for expected in ("events.E001", "events.E002", "events.E003", "events.E004"):
+    for expected in ("events.E001", "events.E002", "events.W010", "events.E004"):
         assert expected in done.stderr
     assert "Traceback" not in done.stderr
 

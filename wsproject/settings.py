@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from csp import constants as csp
 
-from events.conf import AccessLimits, EventsConfig, HistoryLimits, SessionLimits
+from events.conf import JWT_ALGORITHMS, AccessLimits, EventsConfig, HistoryLimits, JwtConfig, SessionLimits
 from events.domain.event import EventLimits
 from wsproject import VERSION
 from wsproject.env import load, split_items
@@ -45,6 +45,15 @@ REDIS_URL = env.redis_url("REDIS_URL")
 WS_REDIS_PREFIX = env.word("WS_REDIS_PREFIX", "wsserver")
 
 _tokens = tuple(split_items(env.secret("WS_AUTH_TOKEN")))
+_jwt = JwtConfig(
+    secret=env.secret("WS_JWT_SECRET"),
+    public_key=env.secret("WS_JWT_PUBLIC_KEY"),
+    algorithms=env.choices("WS_JWT_ALGORITHMS", (), JWT_ALGORITHMS),
+    audience=env.items("WS_JWT_AUDIENCE"),
+    issuer=env.items("WS_JWT_ISSUER"),
+    scope_claim=env.text("WS_JWT_SCOPE_CLAIM", "scope"),
+    leeway_s=env.number("WS_JWT_LEEWAY_S", 10.0, 0.0, 300.0),
+)
 _max_id_length = env.integer("WS_MAX_ID_LENGTH", 256, 1, 4_096)
 _max_payload_bytes = env.integer("WS_MAX_PAYLOAD_BYTES", 1_000_000, 1_024, 100_000_000)
 
@@ -55,8 +64,9 @@ EVENTS = EventsConfig(
     bus_inputs=env.choices("WS_BUS_INPUTS", ("stream", "pubsub"), ("stream", "pubsub")),
     bus_events=env.integer("WS_BUS_MAX_EVENTS", 100_000, 1_000, 100_000_000),
     auth_tokens=_tokens,
-    # Who sets a token wants it asked for.
-    require_auth=env.flag("WS_REQUIRE_AUTH", default=bool(_tokens)),
+    jwt=_jwt,
+    # Who sets a token, or a key for tokens, wants them asked for.
+    require_auth=env.flag("WS_REQUIRE_AUTH", default=bool(_tokens) or _jwt.enabled),
     # Any page may connect while developing. In production, pages of the server's own origin, and those named here.
     allowed_origins=env.origins("WS_CORS_ALLOWED_ORIGINS", () if PRODUCTION else ("*",)),
     ping_interval_ms=env.integer("WS_PING_INTERVAL_MS", 25_000, 100, 3_600_000),
@@ -121,6 +131,7 @@ INSTALLED_APPS = [
     "csp",
     "drf_spectacular_sidecar",  # the documentation page's scripts, so that it loads nothing from elsewhere
     "events",
+    "events.access",
     "monitoring",
 ]
 

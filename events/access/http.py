@@ -17,10 +17,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from events.access.identify import Reason, TokenRefused, identify
+from events.access.identify import identify
+from events.access.refusal import Reason, TokenRefused
 from events.domain import errors
 from events.domain.grants import METRICS, OPEN, OPERATE, PUBLISH, Grant
 from events.domain.topics import ALL
+from events.ports import Unavailable
 
 MESSAGES: Final = {
     Reason.INVALID: "The token is not valid.",
@@ -127,6 +129,8 @@ class ProtectedView(APIView):
     permission_classes = [Authenticated]
 
     def handle_exception(self, exc: Exception) -> Response:
+        if isinstance(exc, Unavailable):
+            return Response({"message": str(exc)}, status.HTTP_503_SERVICE_UNAVAILABLE, headers={"Retry-After": "1"})
         response = super().handle_exception(exc)
         response.data = {"message": str(getattr(exc, "detail", exc))}
         if isinstance(exc, ScopeMissing):

@@ -3,7 +3,7 @@
 import hmac
 
 from events.conf import EventsConfig
-from events.domain.grants import EVERYTHING, Grant
+from events.domain.grants import CONFIGURED, EVERYTHING, Grant
 
 
 def shared_grant(token: str, config: EventsConfig) -> Grant | None:
@@ -15,4 +15,4 @@ def shared_grant(token: str, config: EventsConfig) -> Grant | None:
     if True not in matches:
         return None
     place = matches.index(True) + 1
-    return Grant.of(f"shared-{place}", f"WS_AUTH_TOKEN, number {place}", EVERYTHING)
+    return Grant.of(f"{CONFIGURED}{place}", f"WS_AUTH_TOKEN, number {place}", EVERYTHING)

@@ -17,6 +17,9 @@ class ErrorKind:
 
 AUTHENTICATION_REQUIRED: Final = ErrorKind("authentication_required", retry=False)
 INSUFFICIENT_SCOPE: Final = ErrorKind("insufficient_scope", retry=False)
+TOKEN_EXPIRED: Final = ErrorKind("token_expired", retry=False)
+TOKEN_REVOKED: Final = ErrorKind("token_revoked", retry=False)
+AUTHENTICATION_UNAVAILABLE: Final = ErrorKind("authentication_unavailable", retry=True)
 INVALID_PAYLOAD: Final = ErrorKind("invalid_payload", retry=False)
 MISSING_FIELD: Final = ErrorKind("missing_field", retry=False)
 INVALID_FIELD: Final = ErrorKind("invalid_field", retry=False)
@@ -32,6 +35,9 @@ INTERNAL_ERROR: Final = ErrorKind("internal_error", retry=True)
 ALL_KINDS: Final = (
     AUTHENTICATION_REQUIRED,
     INSUFFICIENT_SCOPE,
+    TOKEN_EXPIRED,
+    TOKEN_REVOKED,
+    AUTHENTICATION_UNAVAILABLE,
     INVALID_PAYLOAD,
     MISSING_FIELD,
     INVALID_FIELD,

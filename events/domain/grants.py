@@ -26,6 +26,9 @@ EVERYTHING: Final = (ALL, PUBLISH, METRICS, OPERATE)
 MAX_SCOPES: Final = 100
 MAX_SCOPE_LENGTH: Final = 512
 
+#: How the ids of tokens begin that the configuration names.
+CONFIGURED: Final = "shared-"
+
 _WILDCARD: Final = "*"
 
 
@@ -94,6 +97,11 @@ class Grant:
         """Whether what is asked for, `publish`, `metrics`, `operate` or a topic, is part of this grant."""
         others = {PUBLISH: self.publish, METRICS: self.metrics, OPERATE: self.operate}
         return others[scope] if scope in others else self.may_subscribe(scope)
+
+    @property
+    def ends(self) -> bool:
+        """Whether it can end before its connection does: all can but those of the configuration."""
+        return bool(self.token_id) and not self.token_id.startswith(CONFIGURED)
 
     def expired(self, now: float) -> bool:
         return self.expires_at is not None and now >= self.expires_at

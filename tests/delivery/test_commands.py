@@ -10,6 +10,7 @@ import pytest_asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from events.access.authority import Authority
 from events.conf import SessionLimits
 from events.domain import errors
 from events.fanout.session import Session
@@ -44,6 +45,7 @@ async def world() -> AsyncIterator[Stage]:
 def guard(world: Stage, **fields: Any) -> None:
     """Change the configuration that the commands go by."""
     world.commands._config = replace(world.config, **fields)
+    world.commands._authority = Authority(world.commands._config)
 
 
 async def error_of(world: Stage, client: Client, name: str, data: Any = None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import orjson
 
+from events.access.authority import Authority
 from events.commands import CommandHandler
 from events.conf import EventsConfig, HistoryLimits, SessionLimits
 from events.domain.entry import Entry, Position
@@ -274,7 +275,7 @@ class Stage:
         self.history = TestHistory(config.history)
         self.group = TestGroup()
         self.hub = Hub(self.history, config.history.recent_events)
-        self.commands = CommandHandler(self.hub, config, self._stats)
+        self.commands = CommandHandler(self.hub, config, Authority(config), self._stats)
         self.tasks = Supervisor()
         self.stats: dict[str, Any] = {"connections": {"current": 1}}
         self.stats_available = True

@@ -1,0 +1,72 @@
+"""Ends what a token does not allow any more, in each server process: the token expired, was revoked, or was changed."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+import structlog
+
+from events.access.authority import Authority
+from events.access.refusal import Reason
+from events.domain import errors
+from events.domain.errors import ErrorKind
+from events.domain.grants import Grant
+from events.fanout.session import Session
+from events.ports import Unavailable
+
+log = structlog.get_logger("events")
+
+#: How often. With the second for which a grant may be remembered, whoever loses a grant loses it within 2 s.
+INTERVAL_S: Final = 0.5
+
+KINDS: Final = {Reason.EXPIRED: errors.TOKEN_EXPIRED, Reason.REVOKED: errors.TOKEN_REVOKED}
+
+
+class Grantor(Protocol):
+    """What the watch tells of a session's grant."""
+
+    def regrant(self, session: Session, grant: Grant) -> None: ...
+
+    def withdraw(self, session: Session, kind: ErrorKind) -> None: ...
+
+
+class GrantWatch:
+    """Compares the grants of live sessions with what their tokens are worth."""
+
+    def __init__(self, sessions: Mapping[str, Session], authority: Authority, grantor: Grantor) -> None:
+        self._sessions = sessions
+        self._authority = authority
+        self._grantor = grantor
+
+    async def run(self) -> None:
+        """Look for ever. While the database is away grants stay as they are, and end by time alone."""
+        while True:
+            await asyncio.sleep(INTERVAL_S)
+            try:
+                await self.check()
+            except Unavailable as error:
+                log.warning("tokens_not_checked", reason=str(error))
+
+    async def check(self) -> None:
+        """Look once. Raises `Unavailable`."""
+        self._end_expired(time.time())
+        seen = [(session, grant) for session in self._sessions.values() if (grant := session.grant) is not None and grant.ends]
+        if not seen:
+            return
+        current = await self._authority.current(sorted({grant.token_id for _, grant in seen}))
+        for session, grant in seen:
+            # Whoever gave another token meanwhile has that one's grant.
+            if session.grant is grant:
+                self._apply(session, grant, current.get(grant.token_id, grant))
+
+    def _end_expired(self, now: float) -> None:
+        for session in list(self._sessions.values()):
+            if session.grant is not None and session.grant.expired(now):
+                self._grantor.withdraw(session, errors.TOKEN_EXPIRED)
+
+    def _apply(self, session: Session, grant: Grant, found: Grant | Reason) -> None:
+        if isinstance(found, Reason):
+            self._grantor.withdraw(session, KINDS[found])
+        elif found != grant:
+            self._grantor.regrant(session, found)

@@ -1,0 +1,137 @@
+"""Tokens on real servers: two processes on one Redis and one database."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+from urllib.parse import quote
+
+import jwt
+import pytest
+
+from tests.redis_server import RedisServer
+from tests.system.clients import until
+from tests.system.conftest import Connect
+from tests.system.event_data import assert_delivered, run_of
+from tests.system.stack import Server, Stack, request
+
+SHARED: Final = "shared-secret-0123456789abcdef"
+JWT_SECRET: Final = "login-secret-" + "x" * 32
+
+KINDS: Final = ["node-default", "python-polling", "plain"]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    variables = {"WS_AUTH_TOKEN": SHARED, "WS_JWT_SECRET": JWT_SECRET, "WS_JWT_AUDIENCE": "events", "LOG_LEVEL": "DEBUG"}
+    with RedisServer() as redis, Stack(tmp_path_factory.mktemp("tokens"), redis, **variables) as running:
+        assert running.manage("migrate", "--no-input").wait() == 0
+        running.runbus()
+        yield running
+
+
+@pytest.fixture(scope="module")
+def servers(stack: Stack) -> list[Server]:
+    started = [stack.serve(wait=False), stack.serve(wait=False)]
+    for server in started:
+        server.await_health()
+    return started
+
+
+@pytest.fixture(scope="module")
+def board(stack: Stack) -> dict[str, Any]:
+    """A dashboard's token."""
+    return create(stack, "workflow:arb_*")
+
+
+@pytest.fixture(scope="module")
+def executor(stack: Stack) -> dict[str, Any]:
+    """A token that publishes, and reads one bot."""
+    return create(stack, "bot:b1", "publish")
+
+
+def create(stack: Stack, *scopes: str) -> dict[str, Any]:
+    argv = [word for scope in scopes for word in ("--scope", scope)]
+    program = stack.manage("token", "create", "a token", *argv, "--json", LOG_LEVEL="ERROR")
+    assert program.wait() == 0, program.log
+    made: dict[str, Any] = json.loads(program.log)
+    return made
+
+
+def login(seconds: float, scope: str) -> str:
+    return jwt.encode({"sub": "ann", "aud": "events", "exp": time.time() + seconds, "scope": scope}, JWT_SECRET)
+
+
+def get(server: Server, path: str, token: str) -> tuple[int, Any]:
+    status, body = request(server.url + path, headers={"Authorization": f"Bearer {token}"})
+    return status, json.loads(body)
+
+
+async def test_a_token_that_is_revoked_ends_in_every_process(
+    stack: Stack, servers: list[Server], board: dict[str, Any], connect: Connect
+) -> None:
+    made = board
+    clients = [await connect(kind, server) for kind, server in zip(KINDS, [servers[0], servers[1], servers[1]], strict=True)]
+    for client in clients:
+        assert (await client.call("authenticate", {"token": made["token"]}))["success"]
+        assert "needed" not in await client.call("subscribe_workflow", {"workflow_id": "arb_1"})
+        assert (await client.call("subscribe_workflow", {"workflow_id": "other"}))["needed"] == "workflow:other"
+    assert get(servers[0], "/metrics", made["token"])[0] == 403
+    assert stack.manage("token", "revoke", made["id"]).wait() == 0
+    for client in clients:
+        await until(lambda client=client: client.all("subscription_revoked"), "the end of the subscription")  # type: ignore[misc]
+        assert [error["code"] for error in client.all("error")] == ["insufficient_scope", "token_revoked"]
+        assert client.all("subscription_revoked") == [{"type": "workflow", "workflow_id": "arb_1", "code": "token_revoked"}]
+        assert not client.closed
+        assert (await client.call("authenticate", {"token": made["token"]}))["code"] == "token_revoked"
+    assert get(servers[0], "/metrics", made["token"])[0] == 401
+
+
+async def test_a_login_is_renewed_in_time_and_misses_nothing_or_ends(servers: list[Server], connect: Connect) -> None:
+    renews = await connect("node-default", servers[0], auth={"token": login(600, "workflow:renewed")})
+    ends = await connect("python-websocket", servers[1], auth={"token": login(600, "workflow:renewed")})
+    run = run_of(60, "renewed")
+    for client in (renews, ends):
+        await client.wait("auth_response")
+        assert client.all("auth_response")[0]["expires_at"]
+        await client.call("subscribe_workflow", {"workflow_id": "renewed"})
+    # The leeway of 10 s is over in 2 s.
+    short = login(-8, "workflow:renewed")
+    for client in (renews, ends):
+        assert (await client.call("authenticate", {"token": short}))["success"]
+    for part in range(6):
+        servers[0].publish(*run[part * 10 : part * 10 + 10], token=SHARED)
+        if part == 2:
+            assert (await renews.call("authenticate", {"token": login(600, "workflow:renewed")}))["success"]
+        if part == 4:
+            await ends.wait("subscription_revoked")
+    await renews.wait("workflow_event", 60)
+    assert_delivered(renews.all("workflow_event"), run, "workflow")
+    assert ends.all("error")[0]["code"] == "token_expired"
+    assert len(ends.all("workflow_event")) < 60
+    assert not renews.all("error")
+
+
+def test_executions_are_for_those_who_may_read_their_topics(servers: list[Server], executor: dict[str, Any]) -> None:
+    run = run_of(3, "w1")
+    status, _ = servers[0].publish(*run, {**run[0], "bot_id": "b1", "execution_id": "of b1"}, token=executor["token"])
+    assert status == 202
+    answered = [
+        get(servers[1], f"/api/executions{query}", executor["token"]) for query in ("?bot=b1", "?bot=b2", "?workflow=w1", "")
+    ]
+    assert [status for status, _ in answered] == [200, 403, 403, 403]
+    assert [body["needed"] for _, body in answered[1:]] == ["bot:b2", "workflow:w1", "all"]
+
+
+def test_no_secret_is_in_any_log(servers: list[Server], board: dict[str, Any], executor: dict[str, Any]) -> None:
+    """The tests above gave every kind of token in every way; wrong ones and odd places follow."""
+    signed = login(60, "metrics")
+    for token in (executor["token"], board["token"], signed, SHARED, "nonsense-token"):
+        get(servers[0], "/metrics", token)
+        get(servers[0], f"/metrics?token={quote(token)}", token)
+        request(f"{servers[0].url}/socket.io/?EIO=4&transport=polling&token={quote(token)}")
+    logs = "".join(server.log for server in servers)
+    assert board["id"] in logs  # Ids are there to be found.
+    parts = [made["token"].rpartition(made["id"])[2][:-1] for made in (board, executor)]
+    secrets = [SHARED, JWT_SECRET, signed, signed.rpartition(".")[2], "nonsense-token", *parts]
+    assert [secret for secret in secrets if secret in logs] == []
