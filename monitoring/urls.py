@@ -1,8 +1,8 @@
 """Health, metrics, status, and the API's documentation. Every path works with and without a slash at its end."""
 
 from django.urls import path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from monitoring.documentation import DocsView, SchemaView
 from monitoring.views import HealthView, MetricsView, ReadyView, StatusView
 
 app_name = "monitoring"
@@ -16,8 +16,8 @@ urlpatterns = [
     path("metrics/", MetricsView.as_view(schema=None)),
     path("status", StatusView.as_view(), name="status"),
     path("status/", StatusView.as_view(schema=None)),
-    path("api/schema", SpectacularAPIView.as_view(schema=None)),
-    path("api/schema/", SpectacularAPIView.as_view(schema=None), name="schema"),
-    path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="monitoring:schema")),
-    path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="monitoring:schema"), name="docs"),
+    path("api/schema", SchemaView.as_view(schema=None)),
+    path("api/schema/", SchemaView.as_view(schema=None), name="schema"),
+    path("api/docs", DocsView.as_view()),
+    path("api/docs/", DocsView.as_view(), name="docs"),
 ]

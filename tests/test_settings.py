@@ -8,7 +8,7 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
-from events.conf import AccessLimits, EventsConfig, HistoryLimits, SessionLimits
+from events.conf import AccessLimits, EventsConfig, HistoryLimits, JwtConfig, SessionLimits
 from events.domain.event import EventLimits
 from tests.conftest import ROOT
 
@@ -55,6 +55,13 @@ def test_every_variable_of_the_events_arrives(read: Any) -> None:
         WS_CLIENT_BUFFER_BYTES="65536",
         WS_SLOW_CLIENT_DEADLINE_S="1.5",
         WS_MAX_SUBSCRIPTIONS="12",
+        WS_JWT_SECRET="j",
+        WS_JWT_PUBLIC_KEY="k",
+        WS_JWT_ALGORITHMS="RS256,ES256",
+        WS_JWT_AUDIENCE="a, b",
+        WS_JWT_ISSUER="i",
+        WS_JWT_SCOPE_CLAIM="permissions",
+        WS_JWT_LEEWAY_S="2.5",
         WS_CLIENT_MESSAGES_PER_S="17",
         WS_MAX_CONNECTIONS="18",
         WS_MAX_CONNECTIONS_PER_ADDRESS="19",
@@ -75,6 +82,7 @@ def test_every_variable_of_the_events_arrives(read: Any) -> None:
         bus_inputs=("pubsub",),
         bus_events=1001,
         auth_tokens=("one", "two"),
+        jwt=JwtConfig("j", "k", ("RS256", "ES256"), ("a", "b"), ("i",), "permissions", 2.5),
         require_auth=True,
         allowed_origins=("https://a.example", "http://b.example:81"),
         ping_interval_ms=300,

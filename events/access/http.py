@@ -97,7 +97,9 @@ class Authenticated(BasePermission):
     def has_permission(self, request: Request, view: APIView) -> bool:
         grant = grant_of(request)
         if grant is None:
-            raise NotAuthenticated("A token is required: send the header Authorization: Bearer <token>.")
+            raise NotAuthenticated(
+                "A token is required: send the header Authorization: Bearer <token>, or log in to the admin."
+            )
         if self.needs and not grant.allows(self.needs):
             raise ScopeMissing(self.needs)
         return True

@@ -117,7 +117,8 @@ def test_time() -> None:
 
 @pytest.mark.parametrize(("claim", "field"), [("aud", "audience"), ("iss", "issuer")])
 def test_audience_and_issuer(claim: str, field: str) -> None:
-    config = replace(HMAC, **{field: ("events", "metrics")})
+    wanted: dict[str, Any] = {field: ("events", "metrics")}
+    config = replace(HMAC, **wanted)
     assert verify(jwt.encode(claims(**{claim: "events"}), SECRET), config).name == "ann"
     assert refusal(jwt.encode(claims(**{claim: "billing"}), SECRET), config) is Reason.INVALID
     assert refusal(jwt.encode(claims(), SECRET), config) is Reason.INVALID

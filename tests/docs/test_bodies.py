@@ -106,7 +106,17 @@ def _recent(place: Place, client: Subscriber, event: dict[str, Any]) -> Any:
 
 
 def test_every_example_is_compared() -> None:
-    others = {"Accepted", "Refused", "Common Fields", "notice", "server_draining", "emergency_state", *MISSED, *EVENT_TYPES}
+    others = {
+        "Accepted",
+        "Refused",
+        "Common Fields",
+        "notice",
+        "server_draining",
+        "emergency_state",
+        "subscription_revoked",
+        *MISSED,
+        *EVENT_TYPES,
+    }
     assert set(EXAMPLES) == {*ANSWERED, *others}
 
 

@@ -44,6 +44,7 @@ NOT_RUN: Final = {
     r"make check": "part of `make test`, which has run it before this",
     r"make bench.*": "needs a quiet machine and minutes; tests/bench runs its parts",
     r"python manage\.py soak --clients 1000 .*": "takes minutes; tests/system/test_soak.py runs a small one",
+    r"python manage\.py token .*": "needs a database with the tokens; tests/access runs each",
     r"docker compose .*": "needs a docker daemon; tests/test_shipping.py looks at the image's steps and at the compose file",
 }
 

@@ -12,6 +12,7 @@ from events.conf import EventsConfig
 EVENT = {"type": "t", "execution_id": "x", "workflow_id": "w", "timestamp": "2026-01-24T10:00:00Z"}
 
 GUARDED = ["/metrics", "/metrics/", "/api/executions", "/api/executions/x"]
+DOCUMENTATION = ["/api/schema", "/api/docs"]
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +62,14 @@ def test_a_login_publishes_with_the_csrf_token_only(db: None) -> None:
     token = browser.cookies["csrftoken"].value
     assert publish(**{"x-csrftoken": token}) == 202
     assert publish(**{"x-csrftoken": token[::-1]}) == 403
+
+
+def test_the_documentation_is_for_those_who_may_call_something(client: Client, operator: Client) -> None:
+    assert [operator.get(path).status_code for path in DOCUMENTATION] == [200, 200]
+    operator.logout()
+    assert client.get("/api/schema").status_code == 401
+    assert client.get("/api/schema", headers=bearer("secret")).status_code == 200
+    assert client.get("/api/docs").headers["Location"] == "/admin/login/?next=/api/docs"
 
 
 def test_staff_without_the_permission_may_look_and_not_publish(client: Client, db: None) -> None:
