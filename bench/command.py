@@ -21,7 +21,7 @@ from bench.result import Record, Result, ResultFile
 from bench.run import run_case
 
 SECONDS = 5.0
-GROWTH_SECONDS = 4.0
+GROWTH_SECONDS = 3.0
 QUICK_SECONDS = 2.0
 
 

@@ -53,6 +53,10 @@ class LoadClient:
         except BrokenPipeError:
             raise Failed(f"the load client ended: {self.tail()}") from None
 
+    def count(self, wanted: int) -> None:
+        """Count from zero what is published from now on; the report comes when so many events have been delivered."""
+        self.send(f"count {wanted} {time.monotonic_ns()}")
+
     def receive(self, phase: str, limit_s: float) -> dict[str, Any] | None:
         """The next report, which must be of this phase; None when it does not come in time. Raises `Failed`."""
         assert self._process.stdout is not None

@@ -57,7 +57,7 @@ def _ours(place: Place, load: Load) -> list[Command]:
 
 
 def _our_settings(place: Place) -> dict[str, str]:
-    """The defaults of all settings, whatever the shell and a `.env` file say: an empty value is one that is not set."""
+    """The defaults of all settings but one, whatever the shell and a `.env` file say; an empty value is one that is not set."""
     example = (ROOT / ".env.example").read_text().splitlines()
     names = {line.lstrip("#").partition("=")[0] for line in example if "=" in line and not line.startswith("# ")}
     return {
@@ -65,6 +65,8 @@ def _our_settings(place: Place) -> dict[str, str]:
         "REDIS_URL": place.redis_url,
         "DATABASE_URL": f"sqlite:///{place.folder}/database.sqlite3",
         "DEMO": "0",
+        # All clients of a run come from one address.
+        "WS_MAX_CONNECTIONS_PER_ADDRESS": "20000",
     }
 
 

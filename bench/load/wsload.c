@@ -14,9 +14,10 @@
  *   subscribed  every client has its subscriptions, and with --replay also that many recent events
  *   counted     what came since the command `count`
  * Commands come by standard input, one per line; its end ends the program:
- *   subscribe   subscribe all clients at once
- *   count N     count from zero; `counted` comes when N events have been delivered
- *   report      `counted` comes now
+ *   subscribe     subscribe all clients at once
+ *   count N SINCE count from zero; `counted` comes when N events that were published since the time SINCE (as in the mark) have
+ *                 been delivered. Earlier ones that still come are counted as `late`
+ *   report        `counted` comes now
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -66,8 +67,8 @@ static struct {
 
 /* What came since the last `count`. */
 static struct {
-    long wanted, delivered, bytes, reads, missing, repeated, stray;
-    int64_t began_ns, last_ns;
+    long wanted, delivered, late, bytes, reads, missing, repeated, stray;
+    int64_t since_ns, began_ns, last_ns;
     double cpu_s;
     int active;
 } count;
@@ -153,9 +154,9 @@ static void say_counted(void) {
         if (clients[index].delivered < least) least = clients[index].delivered;
         if (clients[index].delivered > most) most = clients[index].delivered;
     }
-    printf("{\"phase\":\"counted\",\"delivered\":%ld,\"bytes\":%ld,\"reads\":%ld,\"missing\":%ld,\"repeated\":%ld,\"stray\":%ld,"
+    printf("{\"phase\":\"counted\",\"delivered\":%ld,\"late\":%ld,\"bytes\":%ld,\"reads\":%ld,\"missing\":%ld,\"repeated\":%ld,\"stray\":%ld,"
            "\"least\":%ld,\"most\":%ld,\"failed\":%d,\"seconds\":%.6f,\"cpu_s\":%.6f,",
-           count.delivered, count.bytes, count.reads, count.missing, count.repeated, count.stray, least, most,
+           count.delivered, count.late, count.bytes, count.reads, count.missing, count.repeated, count.stray, least, most,
            progress.failed, seconds(count.began_ns, count.last_ns), cpu_s() - count.cpu_s);
     printf("\"latency_ms\":{\"p50\":%.3f,\"p90\":%.3f,\"p99\":%.3f,\"p999\":%.3f,\"max\":%.3f}}\n",
            histogram_percentile_ms(&latency, 0.5), histogram_percentile_ms(&latency, 0.9),
@@ -164,11 +165,12 @@ static void say_counted(void) {
     count.active = 0;
 }
 
-static void begin_count(long wanted) {
+static void begin_count(long wanted, int64_t since_ns) {
     memset(&count, 0, sizeof count);
     histogram_clear(&latency);
     for (int index = 0; index < options.clients; index++) clients[index].delivered = 0;
     count.wanted = wanted;
+    count.since_ns = since_ns;
     count.began_ns = count.last_ns = now_ns();
     count.cpu_s = cpu_s();
     count.active = 1;
@@ -222,6 +224,10 @@ static void take_event(struct client *client, const char *text, size_t size, int
     int64_t published_ns;
     if (take_mark(client, text, text + size, &published_ns) == NULL) {
         count.stray++;
+        return;
+    }
+    if (published_ns < count.since_ns) {
+        count.late++;
         return;
     }
     client->delivered++;
@@ -427,14 +433,17 @@ static void open_clients(void) {
 /* -- the program ------------------------------------------------------------------------------------------------------- */
 
 static void obey(const char *line) {
-    if (strcmp(line, "subscribe") == 0)
+    if (strcmp(line, "subscribe") == 0) {
         subscribe_all();
-    else if (begins(line, strlen(line), "count "))
-        begin_count(atol(line + 6));
-    else if (strcmp(line, "report") == 0)
+    } else if (strcmp(line, "report") == 0) {
         say_counted();
-    else
+    } else if (begins(line, strlen(line), "count ")) {
+        char *rest;
+        long wanted = strtol(line + 6, &rest, 10);
+        begin_count(wanted, strtoll(rest, NULL, 10));
+    } else {
         die("unknown command: %s", line);
+    }
 }
 
 static void read_commands(void) {

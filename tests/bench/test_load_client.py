@@ -1,5 +1,6 @@
 """The load client against a real server: it counts what comes, and sees what does not."""
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -48,10 +49,10 @@ def start(wsload: Path, tmp_path: Path) -> Iterator[Start]:
         client.stop()
 
 
-def send(stream: Feed, *sequences: int) -> None:
-    """Events of topic 0 with these numbers."""
-    texts = EventTexts(1, 350)
-    stream.send([stream.request(0, texts.text(0, sequence, 1)) for sequence in sequences])
+def send(stream: Feed, *sequences: int, published_ns: int | None = None) -> None:
+    """Events of topic 0 with these numbers, published now or at the time that is given."""
+    texts, at = EventTexts(1, 350), published_ns or time.monotonic_ns()
+    stream.send([stream.request(0, texts.text(0, sequence, at)) for sequence in sequences])
 
 
 def test_every_event_is_counted_at_every_client(server: Server, stream: Feed, start: Start) -> None:
@@ -59,7 +60,7 @@ def test_every_event_is_counted_at_every_client(server: Server, stream: Feed, st
     client = start(load, server.port)
     assert client.expect("subscribed", DEADLINE_S)["ready"] == 9
 
-    client.send(f"count {load.deliveries(0, 30)}")
+    client.count(load.deliveries(0, 30))
     publish(stream, EventTexts(3, 350), topics=3, rate=0, first=0, count=30)
     counted = client.expect("counted", DEADLINE_S)
 
@@ -71,10 +72,10 @@ def test_every_event_is_counted_at_every_client(server: Server, stream: Feed, st
     assert counted["cpu_s"] > 0
 
 
-def test_holes_and_repetitions_are_seen_in_the_replay_and_live(server: Server, stream: Feed, start: Start) -> None:
+def test_holes_repetitions_and_late_events_are_told_apart(server: Server, stream: Feed, start: Start) -> None:
     first = start(Load(), server.port)
     first.expect("subscribed", DEADLINE_S)
-    first.send("count 600")
+    first.count(600)
     send(stream, 0, 1, 3)
     assert first.expect("counted", DEADLINE_S)["missing"] == 200
 
@@ -84,10 +85,16 @@ def test_holes_and_repetitions_are_seen_in_the_replay_and_live(server: Server, s
     subscribed = client.expect("subscribed", DEADLINE_S)
     assert (subscribed["ready"], subscribed["missing"], subscribed["repeated"]) == (4, 4 * 1, 0)
 
-    client.send("count 12")
+    client.count(12)
     send(stream, 6, 7, 6)
     counted = client.expect("counted", DEADLINE_S)
     assert (counted["delivered"], counted["missing"], counted["repeated"]) == (12, 4 * 2, 4)
+
+    client.count(4)
+    send(stream, 8, published_ns=1)
+    send(stream, 9)
+    counted = client.expect("counted", DEADLINE_S)
+    assert (counted["delivered"], counted["late"], counted["missing"]) == (4, 4, 0)
 
 
 def test_a_client_that_is_refused_fails_with_the_reason(server: Server, start: Start) -> None:

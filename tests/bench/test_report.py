@@ -76,10 +76,10 @@ def test_the_report_has_verdicts_figures_failures_and_the_machine() -> None:
 
 
 def test_an_overloaded_server_is_named_and_not_drawn() -> None:
-    shares = {"clients-100": 1.0, "clients-300": 0.5}
+    shares = {"clients-100": 1.0, "clients-1000": 0.5}
     found = record(*(Result(case, "node", {"server_us": 5.0, "delivered": share}) for case, share in shares.items()))
     assert [(line.peer, line.x, line.y) for line in lines(found, "clients", "server_us")] == [("node", [100], [5.0])]
-    assert "Overloaded, and not in the chart: node at 300." in render(found)
+    assert "Overloaded, and not in the chart: node at 1,000." in render(found)
 
 
 def test_the_page_keeps_what_is_written_by_hand(tmp_path: Path) -> None:
