@@ -450,6 +450,33 @@ class Emergency:
     at: float = 0.0
 
 
+#: How long samples are kept, and how many of all processes together.
+SAMPLES_AGE_S = 3_600
+MAX_SAMPLES = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What one process did in the `span_s` seconds before `at` (Unix time), and how it stood then.
+
+    received:    events relayed, `rejected` documents refused, `sent` events delivered
+    relay_lag_s: how far its relay was behind; None for a process that did not lead
+    latency:     deliveries by how long they took from the bus to the socket (see `events.fanout.latency`)
+    """
+
+    process: str
+    kind: str
+    at: float
+    span_s: float
+    clients: int
+    lagging: int
+    received: int
+    sent: int
+    rejected: int
+    relay_lag_s: float | None
+    latency: list[int]
+
+
 class StateStore(Protocol):
     """Small pieces of shared state, and the proof that the store behind them serves."""
 
@@ -459,5 +486,11 @@ class StateStore(Protocol):
     async def emergency(self) -> Emergency: ...
 
     async def set_emergency(self, emergency: Emergency) -> None: ...
+
+    async def add_sample(self, sample: Sample) -> None:
+        """Keep a sample for `SAMPLES_AGE_S`; beyond about `MAX_SAMPLES` the oldest go earlier."""
+
+    async def samples(self) -> list[Sample]:
+        """What is kept, oldest first."""
 
     async def close(self) -> None: ...

@@ -141,6 +141,11 @@ class Keys:
         return f"{self.prefix}:totals"
 
     @property
+    def samples(self) -> str:
+        """Stream: what each process did lately; field `s` has a sample as JSON."""
+        return f"{self.prefix}:samples"
+
+    @property
     def emergency(self) -> str:
         """Hash: `state`, `reason`, and `at`, the Unix time since which."""
         return f"{self.prefix}:emergency"

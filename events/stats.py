@@ -13,11 +13,28 @@ from events.bridge import ask
 from events.conf import EventsConfig
 from events.domain.timestamps import iso
 from events.fanout.counters import Counters
-from events.ports import Emergency, ProcessReport, Unavailable
+from events.fanout.latency import quantile
+from events.fanout.sampler import INTERVAL_S as SAMPLE_INTERVAL_S
+from events.ports import Emergency, ProcessReport, Sample, Unavailable
 from events.vital_signs import check_events, check_process
 from events.wiring import Adapters, ServerProcess
 
-__all__ = ["ClientRow", "Component", "Emergency", "Health", "ProcessReport", "Snapshot", "Unavailable", "health", "snapshot"]
+__all__ = [
+    "SAMPLE_INTERVAL_S",
+    "ClientRow",
+    "Component",
+    "Emergency",
+    "Health",
+    "ProcessReport",
+    "Sample",
+    "Snapshot",
+    "Unavailable",
+    "health",
+    "last_hour",
+    "quantile",
+    "snapshot",
+    "summary",
+]
 
 #: A component that has not answered for so long is not healthy.
 COMPONENT_TIMEOUT_S = 1.5
@@ -113,6 +130,20 @@ def snapshot() -> Snapshot:
     # The rows become objects here: with ten thousand of them that takes a while, and the loop has clients to serve.
     found, rows = ask(_read_all)
     return replace(found, clients=[parse_row(row) for row in rows])
+
+
+def summary() -> Snapshot:
+    """As `snapshot`, without the clients."""
+    return ask(read_summary)
+
+
+def last_hour() -> list[Sample]:
+    """What each process did in the last hour, oldest first. Raises `Unavailable`; not to be called on the event loop."""
+
+    async def read(adapters: Adapters, process: ServerProcess | None) -> list[Sample]:
+        return await adapters.state.samples()
+
+    return ask(read)
 
 
 def health() -> Health:

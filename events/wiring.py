@@ -28,6 +28,7 @@ from events.fanout.hub import Hub
 from events.fanout.loop_watch import LoopWatch
 from events.fanout.presence import Presence
 from events.fanout.relay import Relay
+from events.fanout.sampler import Sampler
 from events.history.memory import MemoryHistory
 from events.history.redis import RedisHistory
 from events.lease.memory import MemoryLease
@@ -134,6 +135,11 @@ class Process(ABC):
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
         self._reported = Counters()
 
+    def start_sampling(self) -> None:
+        """Have the last hour's charts know of this process."""
+        sampler = Sampler(self.name, self.kind, self.adapters.state, self.counters, self.gauges)
+        self.tasks.start("samples", sampler.run)
+
     @abstractmethod
     def counters(self) -> Counters:
         """What this process has counted since it started."""
@@ -235,6 +241,7 @@ class ServerProcess(Process):
         self.tasks.start("report", lambda: self.run_reports(self.hub.changed))
         self.tasks.start("loop watch", self.loop_watch.run)
         self.tasks.start("emergency", EmergencyWatch(self.hub, self.adapters.state).run)
+        self.start_sampling()
         self.tasks.start("control", lambda: self.adapters.control.serve(self.name, OperatorDesk(self.hub).carry_out))
         if self.relay is not None:
             self.tasks.start("relay", self.relay.run)
@@ -277,6 +284,7 @@ class RelayProcess(Process):
         """Start the background tasks."""
         self.tasks.start("relay", self.relay.run)
         self.tasks.start("report", lambda: self.run_reports(asyncio.Event()))
+        self.start_sampling()
         self.tasks.start("loop watch", self.loop_watch.run)
         log.info("runbus_started", process=self.name)
 

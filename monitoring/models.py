@@ -5,10 +5,10 @@ from typing import ClassVar
 from django.db import models
 
 
-class NotStored(models.Manager["LiveClient"]):
-    """Finds nothing: live clients are known to `events.stats`, and commands such as `dumpdata` must not look for a table."""
+class NotStored(models.Manager[models.Model]):
+    """Finds nothing: all this is known to `events.stats`, and commands such as `dumpdata` must not look for a table."""
 
-    def get_queryset(self) -> models.QuerySet["LiveClient"]:
+    def get_queryset(self) -> models.QuerySet[models.Model]:
         return super().get_queryset().none()
 
 
@@ -31,3 +31,17 @@ class LiveClient(models.Model):
 
     def __str__(self) -> str:
         return self.sid
+
+
+class Dashboard(models.Model):
+    """What the whole does, and how it fares. Gives the page its place in the index and the permission to see it."""
+
+    objects: ClassVar[NotStored] = NotStored()
+
+    class Meta:
+        managed = False
+        default_permissions = ("view",)
+        verbose_name = verbose_name_plural = "dashboard"
+
+    def __str__(self) -> str:
+        return "dashboard"

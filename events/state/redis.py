@@ -1,21 +1,29 @@
 """Shared state on Redis."""
 
 import secrets
+import time
+from collections.abc import Callable
 from itertools import chain
 from typing import Final
 
-from events.ports import Emergency, Unavailable
+import orjson
+
+from events.ports import MAX_SAMPLES, SAMPLES_AGE_S, Emergency, Sample, Unavailable
 from events.redis_link import Keys, RedisLink
 
 _PING_TTL_MS: Final = 10_000
 
+#: Samples that one reply brings.
+_SAMPLES_PER_REPLY: Final = 1_000
+
 
 class RedisStateStore:
-    """`ping` writes, so that a Redis that is full, read-only or unable to save shows."""
+    """`ping` writes, so that a Redis that is full, read-only or unable to save shows. `clock` gives Unix time in seconds."""
 
-    def __init__(self, link: RedisLink, keys: Keys) -> None:
+    def __init__(self, link: RedisLink, keys: Keys, clock: Callable[[], float] = time.time) -> None:
         self._link = link
         self._keys = keys
+        self._clock = clock
 
     async def ping(self) -> None:
         token = secrets.token_hex(8)
@@ -35,6 +43,26 @@ class RedisStateStore:
     async def set_emergency(self, emergency: Emergency) -> None:
         fields = {"state": emergency.state, "reason": emergency.reason, "at": emergency.at}
         await self._link.call("HSET", self._keys.emergency, *chain.from_iterable(fields.items()))
+
+    async def add_sample(self, sample: Sample) -> None:
+        oldest = round((self._clock() - SAMPLES_AGE_S) * 1000)
+        await self._link.atomically(
+            [
+                ("XADD", self._keys.samples, "MAXLEN", "~", MAX_SAMPLES, "*", "s", orjson.dumps(sample)),
+                ("XTRIM", self._keys.samples, "MINID", "~", oldest),
+                ("EXPIRE", self._keys.samples, 2 * SAMPLES_AGE_S),
+            ]
+        )
+
+    async def samples(self) -> list[Sample]:
+        found: list[Sample] = []
+        start = str(round((self._clock() - SAMPLES_AGE_S) * 1000))
+        while True:
+            page = await self._link.call("XRANGE", self._keys.samples, start, "+", "COUNT", _SAMPLES_PER_REPLY)
+            found += [Sample(**orjson.loads(fields[b"s"])) for _, fields in page]
+            if len(page) < _SAMPLES_PER_REPLY:
+                return found
+            start = f"({page[-1][0].decode()}"
 
     async def close(self) -> None:
         """Nothing to close: the link belongs to whoever made it."""

@@ -147,6 +147,10 @@ class LiveClientsPage(Watched):
         await self.page.get_by_role("link", name=sid).click()
         await expect(self.page.get_by_role("region", name="Subscriptions")).to_be_visible()
 
+    async def visit(self, server: Server, name: str) -> None:
+        """Go to another page under Monitoring."""
+        await self.page.goto(f"{server.url}/admin/monitoring/{name}/")
+
     async def act(self, link: str, button: str = "") -> None:
         """Follow the link to an action, and confirm it."""
         await self.page.get_by_role("link", name=link, exact=True).click()

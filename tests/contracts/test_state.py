@@ -1,13 +1,16 @@
 """`events.ports.StateStore` on memory and on Redis."""
 
 import time
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from events.ports import Emergency, StateStore, Unavailable
+from events.ports import SAMPLES_AGE_S, Emergency, Sample, StateStore, Unavailable
 from events.redis_link import Keys, RedisLink
 from events.state.memory import MemoryStateStore
 from events.state.redis import RedisStateStore
+from tests.contracts.support import Clock
 from tests.redis_server import RedisServer
 
 
@@ -25,6 +28,30 @@ async def test_the_state_is_normal_until_it_is_set(store: StateStore) -> None:
     for emergency in (Emergency("halt", "exchange down 🎉", 1_769_248_800.25), Emergency("alert"), Emergency("normal", "over")):
         await store.set_emergency(emergency)
         assert await store.emergency() == emergency
+
+
+def sample(process: str, **fields: Any) -> Sample:
+    plain = Sample(process, "server", 1_769_248_800.25, 10.0, 3, 1, 5, 7, 2, None, [0, 4, 1])
+    return replace(plain, **fields)
+
+
+async def test_samples_come_back_whole_and_in_order(store: StateStore) -> None:
+    assert await store.samples() == []
+    samples = [sample(f"p{number}", relay_lag_s=number / 4) for number in range(1_100)]
+    for each in samples:
+        await store.add_sample(each)
+    assert await store.samples() == samples
+
+
+async def test_samples_are_kept_for_an_hour(link: RedisLink, keys: Keys) -> None:
+    clock = Clock(time.time())
+    for store in (MemoryStateStore(clock), RedisStateStore(link, keys, clock)):
+        clock.now = time.time()
+        await store.add_sample(sample("p1"))
+        clock.now += SAMPLES_AGE_S - 10
+        assert len(await store.samples()) == 1
+        clock.now += 20
+        assert await store.samples() == []
 
 
 async def test_on_redis_all_processes_see_it(link: RedisLink, keys: Keys) -> None:
