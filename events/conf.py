@@ -33,7 +33,7 @@ class HistoryLimits:
     journal_events:    entries in the journal; the journal is what holes are repaired from
     journal_age_s:     entries older than this leave the journal
     offset_ttl_s:      a topic without events for so long starts again at offset 1
-    dead_letters:      refused documents kept
+    dead_letters:      refused documents kept, and dead_letter_bytes: how much of them in all; the oldest give way
     executions:        executions whose state is kept; the one without events for longest gives way
     executions_per_topic: executions that a topic lists; also what one snapshot looks at
     execution_ttl_s:   an execution without events for so long is forgotten
@@ -45,6 +45,7 @@ class HistoryLimits:
     journal_age_s: int = 86_400
     offset_ttl_s: int = 30 * 86_400
     dead_letters: int = 10_000
+    dead_letter_bytes: int = 67_108_864
     executions: int = 10_000
     executions_per_topic: int = 200
     execution_ttl_s: int = 86_400

@@ -1,22 +1,39 @@
 """The one way to act on clients from outside, whichever process they are connected to. `monitoring` imports nothing else."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import orjson
 
 from events.bridge import ask
+from events.conf import EventsConfig
+from events.domain.event import InvalidEvent, parse_event
 from events.ports import ControlReply, ControlRequest, Unavailable
 from events.wiring import Adapters, ServerProcess
 
 __all__ = [
-    "NOTICE_LENGTH", "ClientDetail", "CommandNote", "ControlReply", "Unavailable",
-    "describe", "disconnect", "send_notice", "unsubscribe",
-]  # fmt: skip
+    "LETTER_GONE",
+    "NOTICE_LENGTH",
+    "ClientDetail",
+    "CommandNote",
+    "ControlReply",
+    "ListenedTopic",
+    "Unavailable",
+    "describe",
+    "discard",
+    "disconnect",
+    "listened_topics",
+    "republish",
+    "send_notice",
+    "unsubscribe",
+]
 
 #: How long the process that owns a client has to say that it did what was asked.
 WAIT_S: Final = 2.0
+
+LETTER_GONE: Final = "This dead letter is not kept any more."
 
 #: Characters of a notice.
 NOTICE_LENGTH: Final = 500
@@ -100,6 +117,75 @@ def unsubscribe(sid: str, topic: str) -> ControlReply:
 def send_notice(sid: str, message: str, level: NoticeLevel) -> ControlReply:
     """Send a client the event `notice`."""
     return _ask(ControlRequest("notice", sid, {"message": message, "level": level}))[1]
+
+
+def republish(letter_id: str) -> ControlReply:
+    """Publish a dead letter again as it was, and forget it. Only if it is an event now: the limits may have changed."""
+
+    async def act(adapters: Adapters, process: ServerProcess | None) -> ControlReply:
+        letter = await adapters.history.dead_letter(letter_id)
+        if letter is None:
+            return ControlReply("refused", LETTER_GONE)
+        if not letter.whole:
+            return ControlReply("refused", "The document was too large to be kept whole. Publish it from its source.")
+        try:
+            parse_event(letter.document, EventsConfig.from_settings().event)
+        except InvalidEvent as error:
+            return ControlReply("refused", f"It would be refused again: {error.message}")
+        # In this order it may come twice when Redis fails in between, and is never lost.
+        await adapters.bus.publish([letter.document])
+        await adapters.history.discard(letter_id)
+        return ControlReply("done")
+
+    return ask(act)
+
+
+def discard(letter_id: str) -> ControlReply:
+    """Forget a dead letter."""
+
+    async def act(adapters: Adapters, process: ServerProcess | None) -> ControlReply:
+        found = await adapters.history.discard(letter_id)
+        return ControlReply("done") if found else ControlReply("refused", LETTER_GONE)
+
+    return ask(act)
+
+
+@dataclass(frozen=True, slots=True)
+class ListenedTopic:
+    """A topic that clients of some process subscribed to. `last` is the text of its last event; one that is long is cut."""
+
+    name: str
+    subscribers: int
+    offset: int
+    buffered: int
+    last: str
+
+
+def listened_topics() -> tuple[list[ListenedTopic], list[str]]:
+    """Of each server process the 500 topics with the most subscribers, added up; and the processes that did not answer."""
+
+    async def read(adapters: Adapters, process: ServerProcess | None) -> tuple[list[ListenedTopic], list[str]]:
+        reports = await adapters.registry.reports()
+        names = [report.process for report in reports if report.kind == ServerProcess.kind]
+        request = ControlRequest("topics", "")
+        replies = await asyncio.gather(*(adapters.control.ask(name, request, WAIT_S) for name in names))
+        found = (ListenedTopic(*topic) for reply in replies for topic in reply.data.get("topics", ()))
+        silent = [name for name, reply in zip(names, replies, strict=True) if reply.outcome != "done"]
+        return _added_up(found), silent
+
+    return ask(read, 2 * WAIT_S)
+
+
+def _added_up(topics: Iterable[ListenedTopic]) -> list[ListenedTopic]:
+    """One per name: the subscribers of all, and the rest as the process that is furthest tells it."""
+    known: dict[str, ListenedTopic] = {}
+    for topic in topics:
+        other = known.get(topic.name)
+        if other is not None:
+            furthest = max(topic, other, key=lambda each: each.offset)
+            topic = replace(furthest, subscribers=topic.subscribers + other.subscribers)
+        known[topic.name] = topic
+    return list(known.values())
 
 
 def _ask(request: ControlRequest) -> tuple[str, ControlReply]:

@@ -5,6 +5,7 @@ suite in tests/contracts. Adapters raise `Unavailable` when their backend cannot
 nothing else that a caller is expected to handle unless a method says so.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
@@ -116,13 +117,24 @@ class BusReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A document that was refused. `document` is cut to its first 4,096 bytes. `at` is Unix time in seconds."""
+    """A document that was refused.
+
+    document:  cut where it is larger than an event may be; `size` is the bytes that it had
+    at:        Unix time in seconds
+    letter_id: names it in the history; empty before it is there
+    """
 
     source: str
     field: str
     reason: str
     document: bytes
     at: float
+    size: int = 0
+    letter_id: str = dataclasses.field(default="", compare=False)
+
+    @property
+    def whole(self) -> bool:
+        return self.size <= len(self.document)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,8 +257,17 @@ class History(Protocol):
     async def trim(self, now: float) -> int:
         """Drop journal entries older than the age cap (`now` is Unix time); returns how many. Called by the leader."""
 
-    async def rejected(self, limit: int) -> list[DeadLetter]:
-        """The newest dead letters, newest first."""
+    async def rejected(self, limit: int, before: str = "") -> list[DeadLetter]:
+        """Up to `limit` dead letters, newest first: the newest, or those older than the one with the id `before`."""
+
+    async def dead_letter(self, letter_id: str) -> DeadLetter | None:
+        """One dead letter; None when it is not kept any more."""
+
+    async def discard(self, letter_id: str) -> bool:
+        """Forget a dead letter; False when it was not there."""
+
+    async def dead_letters(self) -> int:
+        """How many are kept."""
 
     async def close(self) -> None: ...
 

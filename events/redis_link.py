@@ -59,6 +59,11 @@ class Keys:
         return f"{self.bus_name}:rejected"
 
     @property
+    def rejected_bytes(self) -> str:
+        """String: bytes of the documents among the dead letters."""
+        return f"{self.bus_name}:rejected-bytes"
+
+    @property
     def history(self) -> str:
         """Hash: `epoch`, `number`, and `cursor:<source>` for each input."""
         return f"{self.prefix}:history"

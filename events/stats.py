@@ -11,33 +11,69 @@ import orjson
 
 from events.bridge import ask
 from events.conf import EventsConfig
+from events.domain.entry import Entry
+from events.domain.execution import RUNNING, Execution, NodeState
+from events.domain.oddities import (
+    Typical,
+    read_time,
+    sequence_oddities,
+    silence,
+    state_oddities,
+    typical_durations,
+)
 from events.domain.timestamps import iso
+from events.domain.topics import ALL
 from events.fanout.counters import Counters
 from events.fanout.latency import quantile
 from events.fanout.sampler import INTERVAL_S as SAMPLE_INTERVAL_S
-from events.ports import Emergency, ProcessReport, Sample, Unavailable
+from events.ports import DeadLetter, Emergency, History, ProcessReport, Sample, Unavailable
 from events.vital_signs import check_events, check_process
 from events.wiring import Adapters, ServerProcess
 
 __all__ = [
+    "RUNNING",
     "SAMPLE_INTERVAL_S",
     "ClientRow",
     "Component",
+    "DeadLetter",
     "Emergency",
+    "Entry",
+    "Execution",
     "Health",
+    "NodeState",
     "ProcessReport",
     "Sample",
     "Snapshot",
+    "Typical",
     "Unavailable",
+    "dead_letter",
+    "dead_letters",
+    "execution",
+    "executions",
     "health",
+    "last_events",
     "last_hour",
     "quantile",
+    "read_time",
+    "sequence_oddities",
+    "silence",
     "snapshot",
+    "state_oddities",
     "summary",
+    "typical_durations",
 ]
 
 #: A component that has not answered for so long is not healthy.
 COMPONENT_TIMEOUT_S = 1.5
+
+
+#: Journal entries that tell which topics are busy.
+LAST_EVENTS = 1_000
+
+#: Journal entries that are looked at for the events of one execution, how many in one read, and how long that may take.
+EXECUTION_SCAN = 10_000
+EXECUTION_PAGE = 500
+EXECUTION_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +180,75 @@ def last_hour() -> list[Sample]:
         return await adapters.state.samples()
 
     return ask(read)
+
+
+def dead_letters(limit: int, before: str = "") -> tuple[list[DeadLetter], int]:
+    """Up to `limit` refused documents, newest first, or those older than the one with the id `before`; and how many are kept.
+    Raises `Unavailable`; not to be called on the event loop."""
+
+    async def read(adapters: Adapters, process: ServerProcess | None) -> tuple[list[DeadLetter], int]:
+        return await adapters.history.rejected(limit, before), await adapters.history.dead_letters()
+
+    return ask(read)
+
+
+def dead_letter(letter_id: str) -> DeadLetter | None:
+    """One refused document; None when it is not kept any more. Raises as `dead_letters`."""
+
+    async def read(adapters: Adapters, process: ServerProcess | None) -> DeadLetter | None:
+        return await adapters.history.dead_letter(letter_id)
+
+    return ask(read)
+
+
+def last_events() -> tuple[list[Entry], int]:
+    """The last `LAST_EVENTS` events of the journal, oldest first, and how many events a topic's recent buffer has room for.
+    Raises as `dead_letters`."""
+
+    async def read(adapters: Adapters, process: ServerProcess | None) -> list[Entry]:
+        position = await adapters.history.position()
+        return list((await adapters.history.read(max(0, position.number - LAST_EVENTS), LAST_EVENTS)).entries)
+
+    return ask(read), EventsConfig.from_settings().history.recent_events
+
+
+def executions() -> list[Execution]:
+    """The executions that had the newest events, up to as many as a topic lists. Raises as `dead_letters`."""
+
+    async def read(adapters: Adapters, process: ServerProcess | None) -> list[Execution]:
+        limit = EventsConfig.from_settings().history.executions_per_topic
+        return list((await adapters.history.snapshot(ALL, limit)).executions)
+
+    return ask(read)
+
+
+def execution(execution_id: str) -> tuple[Execution, list[dict[str, Any]]] | None:
+    """One execution and its newest events, as far as the journal and `EXECUTION_SCAN` reach; None when it is not known. Raises
+    as `dead_letters`."""
+
+    async def read(adapters: Adapters, process: ServerProcess | None) -> tuple[Execution, list[bytes]] | None:
+        (found,) = await adapters.history.executions([execution_id])
+        return (found, await _documents_of(found, adapters.history)) if found is not None else None
+
+    answer = ask(read, EXECUTION_TIMEOUT_S)
+    if answer is None:
+        return None
+    events = (orjson.loads(document) for document in answer[1])
+    return answer[0], [event for event in events if event["execution_id"] == execution_id]
+
+
+async def _documents_of(found: Execution, history: History) -> list[bytes]:
+    """Documents that name the execution, oldest first; that it is theirs is for the caller to see."""
+    name, documents = orjson.dumps(found.execution_id), list[bytes]()
+    after = max(found.first, found.last - EXECUTION_SCAN + 1) - 1
+    while after < found.last:
+        page = await history.read(after, EXECUTION_PAGE)
+        if not page.entries:
+            break
+        after = page.entries[-1].number
+        documents += [each.document for each in page.entries if name in each.document and each.number <= found.last]
+        await asyncio.sleep(0)
+    return documents
 
 
 def health() -> Health:

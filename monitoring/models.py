@@ -45,3 +45,55 @@ class Dashboard(models.Model):
 
     def __str__(self) -> str:
         return "dashboard"
+
+
+class DeadLetter(models.Model):
+    """A refused document, and who may see, publish again or discard it."""
+
+    letter_id = models.CharField(primary_key=True, max_length=64)
+
+    objects: ClassVar[NotStored] = NotStored()
+
+    class Meta:
+        managed = False
+        default_permissions = ("view",)
+        permissions: ClassVar = [
+            ("republish_deadletter", "Can publish dead letters again"),
+            ("discard_deadletter", "Can discard dead letters"),
+        ]
+        verbose_name = "dead letter"
+
+    def __str__(self) -> str:
+        return self.letter_id
+
+
+class Execution(models.Model):
+    """A running or lately finished execution, and who may see it."""
+
+    execution_id = models.CharField(primary_key=True, max_length=4_096)
+
+    objects: ClassVar[NotStored] = NotStored()
+
+    class Meta:
+        managed = False
+        default_permissions = ("view",)
+        verbose_name = "execution"
+
+    def __str__(self) -> str:
+        return self.execution_id
+
+
+class Topic(models.Model):
+    """What clients subscribe to, and who may see it."""
+
+    name = models.CharField(primary_key=True, max_length=4_096)
+
+    objects: ClassVar[NotStored] = NotStored()
+
+    class Meta:
+        managed = False
+        default_permissions = ("view",)
+        verbose_name = "topic"
+
+    def __str__(self) -> str:
+        return self.name

@@ -87,6 +87,7 @@ EVENTS = EventsConfig(
         journal_age_s=env.integer("WS_JOURNAL_MAX_AGE_S", 86_400, 1, 31_536_000),
         offset_ttl_s=env.integer("WS_OFFSET_TTL_S", 2_592_000, 1, 315_360_000),
         dead_letters=env.integer("WS_MAX_DEAD_LETTERS", 10_000, 1, 10_000_000),
+        dead_letter_bytes=env.integer("WS_DEAD_LETTER_BYTES", 67_108_864, 65_536, 10_737_418_240),
         executions=env.integer("WS_MAX_EXECUTIONS", 10_000, 1, 10_000_000),
         executions_per_topic=env.integer("WS_MAX_TOPIC_EXECUTIONS", 200, 1, 10_000),
         execution_ttl_s=env.integer("WS_EXECUTION_TTL_S", 86_400, 1, 31_536_000),

@@ -14,6 +14,9 @@ from events.ports import ControlReply, ControlRequest
 
 log = structlog.get_logger("events")
 
+#: Topics that one process tells of, those with the most subscribers.
+MAX_TOPICS: Final = 500
+
 #: What a client's connection ends with.
 DISCONNECT_REASON: Final = "disconnected by an operator"
 
@@ -26,6 +29,8 @@ class OperatorDesk:
 
     def carry_out(self, request: ControlRequest) -> ControlReply:
         """Never raises; what goes wrong is said in the reply."""
+        if request.action == "topics":
+            return ControlReply("done", data={"topics": self._hub.listened_topics(MAX_TOPICS)})
         action = _ACTIONS.get(request.action)
         if action is None:
             return ControlReply("refused", f"This server process runs another release and does not know {request.action!r}.")

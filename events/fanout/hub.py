@@ -1,6 +1,7 @@
 """The hub: one per server process. Hears every event in one order, and hands each to the sessions that want it."""
 
 import asyncio
+import heapq
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -31,6 +32,9 @@ UNIONS = 1_000
 
 #: How often a client that is ahead of the hub looks whether the hub has come up.
 REFRESH_S = 0.01
+
+#: How much of a topic's last event is told to operators.
+LAST_EVENT_BYTES = 2_048
 
 #: Pause before the history is asked again after it could not be reached.
 RETRY_S = 0.25
@@ -289,6 +293,20 @@ class Hub:
         """The offset of a topic that somebody listens to."""
         topic = self._topics.get(name)
         return topic.offset if topic is not None else 0
+
+    def listened_topics(self, limit: int) -> list[tuple[str, int, int, int, str]]:
+        """The topics with the most subscribers here: name, subscribers, offset, events in the buffer, text of the last one."""
+        found = heapq.nlargest(limit, self._topics.values(), key=lambda topic: len(topic.sessions) + len(topic.filtered))
+        return [
+            (
+                topic.name,
+                len(topic.sessions) + len(topic.filtered),
+                topic.offset,
+                len(topic.buffer),
+                topic.buffer[-1].document[:LAST_EVENT_BYTES].decode(errors="replace") if topic.buffer else "",
+            )
+            for topic in found
+        ]
 
     def _drop_if_idle(self, topic: Topic) -> None:
         """Buffers are kept for topics that somebody listens to; any other is read from history when it is wanted."""

@@ -48,9 +48,6 @@ TRIM_INTERVAL_S = 30.0
 #: How often a canary is put on the bus. There is never more than one on its way.
 CANARY_INTERVAL_S = 2.0
 
-#: How much of a refused document is kept.
-DEAD_LETTER_BYTES = 4_096
-
 
 class LostLease(Exception):
     """Somebody else leads now."""
@@ -301,8 +298,8 @@ class Relay:
                 events.append(parse_event(entry.document, self._limits))
             except InvalidEvent as error:
                 log.warning("event_rejected", source=source, field=error.field, reason=error.message)
-                document = entry.document[:DEAD_LETTER_BYTES]
-                rejected.append(DeadLetter(source, error.field, error.message, document, self._clock()))
+                document, size = entry.document[: self._limits.max_bytes], len(entry.document)
+                rejected.append(DeadLetter(source, error.field, error.message, document, self._clock(), size))
         return events, rejected
 
     async def _append(

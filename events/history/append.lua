@@ -2,9 +2,9 @@
 -- Checks come before the first write, and the first write is one that Redis refuses when it has no memory left, so that
 -- a refusal leaves nothing behind.
 --
--- KEYS  history (hash), fence (string), rejected (stream)
+-- KEYS  history (hash), fence (string), rejected (stream), bytes of the documents in it (string)
 -- ARGV  as read below, in this order; then per event: document without its closing brace, how many topics other than
---       `all`, their names; then per dead letter: source, field, reason, document, time; then how many executions,
+--       `all`, their names; then per dead letter: source, field, reason, document, time, size; then how many executions,
 --       and unless there are none: their life in ms, how many are kept in all and per topic, per execution: id, state;
 --       how many topics they have, per topic: name, how many numbers and ids follow, number and id of each of its executions
 -- Reply {'ok', epoch, number before, offsets of each event's topics other than `all` in order}
@@ -24,7 +24,7 @@ local source, cursor = take(), take()
 local recent_events, recent_ttl_ms = tonumber(take()), take()
 local journal_events, journal_ttl_ms = take(), take()
 local offset_ttl_ms = take()
-local dead_letters = take()
+local dead_letters, dead_letter_bytes = tonumber(take()), tonumber(take())
 local event_count, rejected_count = tonumber(take()), tonumber(take())
 
 -- Lua writes large numbers as 1e+15 if it is let.
@@ -141,9 +141,30 @@ end
 if fence > newest then
   redis.call('SET', KEYS[2], digits(fence))
 end
+
+-- The oldest dead letters give way while there are too many, or too many bytes of them.
+local function bound_dead_letters(added)
+  local total = redis.call('INCRBY', KEYS[4], added)
+  while redis.call('XLEN', KEYS[3]) > dead_letters or total > dead_letter_bytes do
+    local oldest = redis.call('XRANGE', KEYS[3], '-', '+', 'COUNT', 1)[1]
+    if not oldest then
+      redis.call('DEL', KEYS[4])
+      return
+    end
+    redis.call('XDEL', KEYS[3], oldest[1])
+    total = redis.call('DECRBY', KEYS[4], #oldest[2][8])
+  end
+end
+
+local rejected_bytes = 0
 for _ = 1, rejected_count do
-  redis.call('XADD', KEYS[3], 'MAXLEN', '~', dead_letters, '*',
-    'source', take(), 'field', take(), 'reason', take(), 'document', take(), 'at', take())
+  local from, field, reason, document, at, size = take(), take(), take(), take(), take(), take()
+  redis.call('XADD', KEYS[3], '*',
+    'source', from, 'field', field, 'reason', reason, 'document', document, 'at', at, 'size', size)
+  rejected_bytes = rejected_bytes + #document
+end
+if rejected_count > 0 then
+  bound_dead_letters(rejected_bytes)
 end
 
 -- Adds the executions that the next arguments name to a topic's list.

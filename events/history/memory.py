@@ -14,6 +14,7 @@ from events.domain.event import Event
 from events.domain.execution import Execution, encode
 from events.domain.sizes import PAGE_BYTES, count_within
 from events.domain.topics import ALL
+from events.history.memory_dead_letters import MemoryDeadLetters
 from events.history.memory_executions import MemoryExecutions
 from events.history.topic_index import TopicIndex, offset_in
 from events.ports import Append, DeadLetter, FencedOut, JournalPage, Moved, Recent, Snapshot, TopicPage
@@ -94,7 +95,7 @@ class MemoryHistory:
         self._max_offsets = max_offsets
         self._fence = 0
         self._cursors: dict[str, str] = {}
-        self._rejected: deque[DeadLetter] = deque(maxlen=limits.dead_letters)
+        self._rejected = MemoryDeadLetters(limits)
         self._begin_epoch()
 
     async def append(self, batch: Append) -> list[Entry]:
@@ -104,7 +105,7 @@ class MemoryHistory:
         entries = [self._place(event, number, now) for number, event in enumerate(batch.events, self._journal.last + 1)]
         self._journal.add(entries, now)
         self._journal.drop_before(self._journal.last + 1 - self._limits.journal_events)
-        self._rejected.extend(batch.rejected)
+        self._rejected.add(batch.rejected)
         self._executions.put(batch.executions, now)
         if batch.cursor:
             self._cursors[batch.source] = batch.cursor
@@ -153,8 +154,17 @@ class MemoryHistory:
         old = [number for written, number in self._journal.marks if written < cutoff]
         return self._journal.drop_before(old[-1] + 1) if old else 0
 
-    async def rejected(self, limit: int) -> list[DeadLetter]:
-        return list(reversed(self._rejected))[:limit]
+    async def rejected(self, limit: int, before: str = "") -> list[DeadLetter]:
+        return self._rejected.newest(limit, before)
+
+    async def dead_letter(self, letter_id: str) -> DeadLetter | None:
+        return self._rejected.get(letter_id)
+
+    async def discard(self, letter_id: str) -> bool:
+        return self._rejected.discard(letter_id)
+
+    async def dead_letters(self) -> int:
+        return len(self._rejected)
 
     async def close(self) -> None:
         """Nothing to close."""

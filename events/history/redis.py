@@ -1,5 +1,6 @@
 """The history on Redis, shared by all processes. Redis Cluster is not supported: `append.lua` makes key names as it runs."""
 
+import re
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,17 @@ _APPEND: Final = Path(__file__).with_name("append.lua").read_text(encoding="utf-
 _SINCE: Final = Path(__file__).with_name("since.lua").read_text(encoding="utf-8")
 _SNAPSHOT: Final = Path(__file__).with_name("snapshot.lua").read_text(encoding="utf-8")
 _WITNESS: Final = Path(__file__).with_name("witness.lua").read_text(encoding="utf-8")
+
+#: Takes a dead letter off the stream, and its bytes off the sum.
+_DISCARD: Final = """
+local found = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
+if not found then
+  return 0
+end
+redis.call('XDEL', KEYS[1], ARGV[1])
+redis.call('DECRBY', KEYS[2], #found[2][8])
+return 1
+"""
 
 #: How often a read starts over because the history was lost and began anew meanwhile.
 _ATTEMPTS: Final = 5
@@ -42,11 +54,13 @@ class RedisHistory:
         self._since = link.script(_SINCE)
         self._snapshot = link.script(_SNAPSHOT)
         self._witness = link.script(_WITNESS)
+        self._discard = link.script(_DISCARD)
         self._epoch = ""
 
     async def append(self, batch: Append) -> list[Entry]:
         """As the port says. A writer that has seen more than there is proves that the end was lost: a new epoch begins."""
-        reply = await self._append((self._keys.history, self._keys.fence, self._keys.rejected), self._append_args(batch))
+        keys = (self._keys.history, self._keys.fence, self._keys.rejected, self._keys.rejected_bytes)
+        reply = await self._append(keys, self._append_args(batch))
         if reply[0] == b"fenced":
             raise FencedOut(f"fencing token {batch.fence} is older than {int(reply[1])}")
         epoch, number = reply[1].decode(), int(reply[2])
@@ -150,9 +164,26 @@ class RedisHistory:
         )
         return int(dropped)
 
-    async def rejected(self, limit: int) -> list[DeadLetter]:
-        letters = await self._link.call("XREVRANGE", self._keys.rejected, "+", "-", "COUNT", limit)
-        return [_dead_letter(fields) for _, fields in letters]
+    async def rejected(self, limit: int, before: str = "") -> list[DeadLetter]:
+        if before and not _is_stream_id(before):
+            return []
+        end = f"({before}" if before else "+"
+        letters = await self._link.call("XREVRANGE", self._keys.rejected, end, "-", "COUNT", limit)
+        return [_dead_letter(*letter) for letter in letters]
+
+    async def dead_letter(self, letter_id: str) -> DeadLetter | None:
+        if not _is_stream_id(letter_id):
+            return None
+        letters = await self._link.call("XRANGE", self._keys.rejected, letter_id, letter_id)
+        return _dead_letter(*letters[0]) if letters else None
+
+    async def discard(self, letter_id: str) -> bool:
+        if not _is_stream_id(letter_id):
+            return False
+        return bool(await self._discard((self._keys.rejected, self._keys.rejected_bytes), (letter_id,)))
+
+    async def dead_letters(self) -> int:
+        return int(await self._link.call("XLEN", self._keys.rejected))
 
     async def close(self) -> None:
         """Nothing to close: the link belongs to whoever made it."""
@@ -173,13 +204,14 @@ class RedisHistory:
             _milliseconds(limits.journal_age_s),
             _milliseconds(limits.offset_ttl_s),
             limits.dead_letters,
+            limits.dead_letter_bytes,
             len(batch.events),
             len(batch.rejected),
         ]
         for event in batch.events:
             args += (event.document[:-1].rstrip(), len(event.topics) - 1, *event.topics[1:])
         for letter in batch.rejected:
-            args += (letter.source, letter.field, letter.reason, letter.document, letter.at)
+            args += (letter.source, letter.field, letter.reason, letter.document, letter.at, letter.size)
         return args + self._execution_args(batch.executions)
 
     def _execution_args(self, executions: Sequence[Execution]) -> list[Any]:
@@ -235,9 +267,14 @@ def _recent(epoch: str, offset: bytes | None, newest_first: Sequence[tuple[bytes
     return Recent(epoch, max(int(offset or 0), newest), _entries(reversed(newest_first)))
 
 
-def _dead_letter(fields: dict[bytes, bytes]) -> DeadLetter:
+def _dead_letter(letter_id: bytes, fields: dict[bytes, bytes]) -> DeadLetter:
     source, field, reason = (fields[name].decode() for name in (b"source", b"field", b"reason"))
-    return DeadLetter(source, field, reason, fields[b"document"], float(fields[b"at"]))
+    size = int(fields.get(b"size", 0))
+    return DeadLetter(source, field, reason, fields[b"document"], float(fields[b"at"]), size, letter_id.decode())
+
+
+def _is_stream_id(text: str) -> bool:
+    return re.fullmatch(r"\d{1,19}-\d{1,19}", text, re.ASCII) is not None
 
 
 def _milliseconds(seconds: float) -> int:

@@ -53,3 +53,19 @@ def topics_line(client: ClientRow) -> str:
     shown = client.topics[:TOPICS_SHOWN]
     more = subscription_count(client) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if shown and more > 0 else "")
+
+
+@register.filter
+def took(seconds: float | None) -> str:
+    """A duration that people can read."""
+    if seconds is None:
+        return "-"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+
+
+@register.filter
+def status_class(status: str) -> str:
+    """The class of a status; publishers have words of their own, which look neutral."""
+    return status if status in ("running", "completed", "failed") else "other"

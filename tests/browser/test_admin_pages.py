@@ -5,7 +5,7 @@ from playwright.async_api import expect
 
 from tests.browser.conftest import Deployment, Publish
 from tests.browser.pages import Tabs
-from tests.system.event_data import run_of
+from tests.system.event_data import event, run_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -18,8 +18,38 @@ async def test_the_dashboard_draws_the_last_hour(deployment: Deployment, tabs: T
     await expect(admin.page.get_by_role("region", name="Processes").locator("tbody tr")).to_have_count(3)
     await expect(admin.page.locator(".charts canvas")).to_have_count(6)
     # Samples are taken every ten seconds, of all three processes.
-    choice = admin.page.get_by_label("of", exact=True)
+    choice = admin.page.locator("#chart-process")
     await expect(choice.locator("option")).to_have_count(4)
     await expect(admin.page.locator("figcaption").first).to_contain_text("Clients 0")
     await choice.select_option(index=1)
     await admin.assert_fits()
+
+
+async def test_topics_executions_and_dead_letters(deployment: Deployment, tabs: Tabs, publish: Publish) -> None:
+    admin = await tabs.admin(deployment.a)
+    listener = await tabs.client(deployment.b, "?workflow=pages_1&transport=websocket&autoconnect=1")
+    await listener.await_session()
+    node = [
+        event(number, "pages_1", type=kind, node_id="fetch") for number, kind in enumerate(("node_started", "node_completed"))
+    ]
+    await publish([*node, *run_of(7, "pages_1", start=2), {"type": "node_started", "workflow_id": "pages_1"}])
+
+    await admin.visit(deployment.a, "topic")
+    row = admin.page.locator('tr[data-key="workflow:pages_1"]')
+    await expect(row.locator("td").nth(0)).to_have_text("1")
+    await expect(row.locator("td").nth(1)).to_have_text("9")
+    await admin.assert_fits()
+
+    await admin.visit(deployment.a, "execution")
+    await admin.page.locator("tbody tr", has_text="pages_1").get_by_role("link").click()
+    await expect(admin.page.get_by_role("region", name="Timeline").locator("svg").first).to_be_visible()
+    await admin.assert_fits()
+
+    await admin.visit(deployment.a, "deadletter")
+    await admin.page.locator("tbody tr", has_text="pages_1").get_by_role("link").click()
+    await admin.assert_fits()
+    await admin.act("Publish again")
+    await expect(admin.page.get_by_text("It would be refused again: execution_id is missing.")).to_be_visible()
+    await admin.act("Discard")
+    await expect(admin.page.get_by_text("It was discarded.")).to_be_visible()
+    await expect(admin.page.locator("tbody tr", has_text="pages_1")).to_have_count(0)

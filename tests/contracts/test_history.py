@@ -295,8 +295,43 @@ async def test_dead_letters_are_capped(build: Build) -> None:
     for _ in range(5):
         await write(history, rejected=[letter(number) for number in range(100)])
     kept = await history.rejected(1000)
-    assert 100 <= len(kept) <= 200
-    assert kept[0] == letter(99)
+    assert [found.document for found in kept] == [letter(number).document for number in range(99, -1, -1)]
+    assert await history.dead_letters() == 100
+
+
+async def test_dead_letters_are_capped_in_bytes(build: Build) -> None:
+    history = build(dead_letter_bytes=1_000)
+    for number in range(10):
+        await write(history, rejected=[replace(letter(number), document=b"x" * 300)])
+    assert await history.rejected(10) == [replace(letter(number), document=b"x" * 300) for number in (9, 8, 7)]
+    await write(history, rejected=[replace(letter(11), document=b"x" * 1_000)])
+    assert [found.at for found in await history.rejected(10)] == [letter(11).at]
+    # What is larger than all that may be kept is not kept, and does no harm to what comes after.
+    await write(history, rejected=[replace(letter(12), document=b"x" * 1_001)])
+    await write(history, rejected=[letter(13)])
+    assert await history.rejected(10) == [letter(13)]
+
+
+async def test_dead_letters_are_read_in_pages_and_by_id(history: History) -> None:
+    await write(history, rejected=[letter(number) for number in range(5)])
+    first = await history.rejected(2)
+    second = await history.rejected(10, first[-1].letter_id)
+    assert [*first, *second] == [letter(number) for number in range(4, -1, -1)]
+    assert len({found.letter_id for found in (*first, *second)}) == 5
+    assert await history.dead_letter(second[0].letter_id) == letter(2)
+    for wrong in ("", "99999999999999-0", "nonsense", "1-1-1", "²"):
+        assert await history.dead_letter(wrong) is None
+        assert not await history.discard(wrong)
+
+
+async def test_a_dead_letter_is_discarded_once_and_makes_room(build: Build) -> None:
+    history = build(dead_letter_bytes=10)
+    await write(history, rejected=[letter(1), letter(2)])
+    older = (await history.rejected(2))[1].letter_id
+    assert [await history.discard(older), await history.discard(older)] == [True, False]
+    assert await history.rejected(10) == [letter(2)]
+    await write(history, rejected=[letter(3)])
+    assert await history.rejected(10) == [letter(3), letter(2)]
 
 
 async def test_trim_drops_what_is_older_than_the_age_cap(build: Build, clock: Clock) -> None:

@@ -125,3 +125,17 @@ async def test_actions_are_counted_and_looking_is_not(world: Stage) -> None:
     assert {name: count for name, count in world.hub.counters.labelled.items() if "controlled" in name} == {
         "controlled:disconnect": 1
     }
+
+
+async def test_topics_with_the_most_subscribers_come_first(world: Stage) -> None:
+    one, two = await greeted(world), await greeted(world)
+    await world.commands.handle(one.session, "subscribe_bot", {"bot_id": "quiet"})
+    for client in (one, two):
+        await world.subscribe(client, "w1")
+    await world.commands.handle(two.session, "subscribe_workflow", {"workflow_id": "w1", "types": ["signal"]})
+    await world.flow(*events(3))
+    first, second = OperatorDesk(world.hub).carry_out(ControlRequest("topics", "")).data["topics"]
+    assert first[:4] == ("workflow:w1", 2, 3, 3)
+    assert '"type"' in first[4]
+    assert second == ("bot:quiet", 1, 0, 0, "")
+    assert world.hub.listened_topics(1) == [first]

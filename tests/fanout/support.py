@@ -198,8 +198,17 @@ class TestHistory:
     async def trim(self, now: float) -> int:
         return await self._answer("trim", lambda: self.kept.trim(now))
 
-    async def rejected(self, limit: int) -> list[DeadLetter]:
-        return await self._answer("rejected", lambda: self.kept.rejected(limit))
+    async def rejected(self, limit: int, before: str = "") -> list[DeadLetter]:
+        return await self._answer("rejected", lambda: self.kept.rejected(limit, before))
+
+    async def dead_letter(self, letter_id: str) -> DeadLetter | None:
+        return await self._answer("dead_letter", lambda: self.kept.dead_letter(letter_id))
+
+    async def discard(self, letter_id: str) -> bool:
+        return await self._answer("discard", lambda: self.kept.discard(letter_id))
+
+    async def dead_letters(self) -> int:
+        return await self._answer("dead_letters", self.kept.dead_letters)
 
     async def close(self) -> None:
         await self.kept.close()

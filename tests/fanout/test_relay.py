@@ -12,7 +12,7 @@ from events.conf import HistoryLimits
 from events.domain.entry import Entry, Position
 from events.domain.event import EventLimits
 from events.fanout import relay as relay_module
-from events.fanout.relay import DEAD_LETTER_BYTES, LostLease, Relay
+from events.fanout.relay import LostLease, Relay
 from events.lease.memory import MemoryLease
 from events.ports import Append, Batch, BusEntry, BusGap, BusReader, Canary, EventBus, FencedOut, Unavailable
 from tests.contracts.support import Clock, eventually
@@ -201,7 +201,8 @@ async def test_a_large_backlog_is_carried_over_in_steps(monkeypatch: pytest.Monk
 async def test_what_is_no_event_becomes_a_dead_letter_and_the_rest_flows() -> None:
     bench = Bench()
     relay = bench.relay()
-    long = b'{"type": ' + b"x" * 2 * DEAD_LETTER_BYTES
+    most = EventLimits().max_bytes
+    long = b'{"type": ' + b"x" * 2 * most
     await bench.bus.publish([document(1), b"not json", document(2, workflow_id=""), long, document(3)])
     await relay.run_burst()
     assert await bench.numbers() == [1, 3]
@@ -212,7 +213,8 @@ async def test_what_is_no_event_becomes_a_dead_letter_and_the_rest_flows() -> No
         ("memory", "event", NOON),
     ]
     assert letters[1].reason == "workflow_id must not be empty."
-    assert [letter.document for letter in letters[::2]] == [long[:DEAD_LETTER_BYTES], b"not json"]
+    assert [letter.document for letter in letters[::2]] == [long[:most], b"not json"]
+    assert [(letter.size, letter.whole) for letter in letters[::2]] == [(len(long), False), (8, True)]
     assert (relay.counters.received, relay.counters.rejected) == (2, 3)
 
 

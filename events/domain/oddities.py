@@ -1,0 +1,112 @@
+"""What is odd about an execution: silent for too long, or told in an order that makes no sense."""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from statistics import median
+from typing import Any, Final
+
+from events.domain.execution import RUNNING, Execution, NodeState
+
+#: An execution is silent when nothing came for so many times what its nodes usually take, and for at least so many seconds.
+SILENT_TIMES: Final = 5.0
+SILENT_S: Final = 10.0
+
+#: The optional field by which a publisher numbers the events of an execution, from 1 or any other number up by one.
+SEQUENCE: Final = "sequence"
+
+#: Ranges of missing numbers that are named; the rest is counted.
+RANGES_NAMED: Final = 5
+
+#: Seconds that a node usually takes, by workflow and node.
+Typical = Mapping[tuple[str, str], float]
+
+
+def typical_durations(executions: Iterable[Execution]) -> Typical:
+    """The median over the nodes that ended."""
+    taken: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    for execution in executions:
+        for node in execution.nodes.values():
+            if node.status != RUNNING and node.duration_ms is not None and node.duration_ms >= 0:
+                taken[execution.workflow_id, node.node_id].append(node.duration_ms / 1000)
+    return {key: median(seconds) for key, seconds in taken.items()}
+
+
+def silence(execution: Execution, typical: Typical, now: float) -> str:
+    """What to say of a running execution of which nothing was heard for much longer than usual; empty when all is well, or
+    when nobody can know. `now` is Unix time; the last event's time is the publisher's."""
+    last = read_time(execution.last_event.timestamp)
+    usual = _usual(execution, typical)
+    if execution.status != RUNNING or last is None or usual is None:
+        return ""
+    silent = now - last
+    if silent <= max(SILENT_S, SILENT_TIMES * usual):
+        return ""
+    return f"Silent for {silent:.0f} s; its nodes usually take up to {usual:.1f} s."
+
+
+def _usual(execution: Execution, typical: Typical) -> float | None:
+    """What the slowest of its running nodes usually takes; without one, the slowest node of its workflow."""
+    running = [node.node_id for node in execution.nodes.values() if node.status == RUNNING]
+    known = [typical[execution.workflow_id, node_id] for node_id in running if (execution.workflow_id, node_id) in typical]
+    if not known:
+        known = [seconds for (workflow_id, _), seconds in typical.items() if workflow_id == execution.workflow_id]
+    return max(known, default=None)
+
+
+def state_oddities(execution: Execution) -> list[str]:
+    """What the state of an execution shows: ends without or before their starts, and events after the end."""
+    found = []
+    if execution.status != RUNNING:
+        if execution.started is None:
+            found.append("It ended, and nothing told that it had started.")
+        if execution.last_event.type != "execution_completed":
+            found.append("Events came after its end.")
+        if any(node.status == RUNNING for node in execution.nodes.values()):
+            found.append("It ended while nodes were running.")
+    if _ends_early(execution.started, execution.finished):
+        found.append("It ended before it had started, by its timestamps.")
+    return [*found, *(text for node in execution.nodes.values() for text in _node_oddities(node))]
+
+
+def _node_oddities(node: NodeState) -> list[str]:
+    found = []
+    if node.status != RUNNING and node.started is None:
+        found.append(f"Node {node.node_id} ended, and nothing told that it had started.")
+    if _ends_early(node.started, node.finished):
+        found.append(f"Node {node.node_id} ended before it had started, by its timestamps.")
+    return found
+
+
+def sequence_oddities(events: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the publisher's own numbers show of events that follow each other: missing, repeated, or out of order."""
+    numbers = [number for event in events if isinstance(number := event.get(SEQUENCE), int) and not isinstance(number, bool)]
+    if not numbers:
+        return []
+    distinct = sorted(set(numbers))
+    gaps = [(low + 1, high - 1) for low, high in itertools.pairwise(distinct) if high > low + 1]
+    found = []
+    if gaps:
+        named = ", ".join(str(low) if low == high else f"{low} to {high}" for low, high in gaps[:RANGES_NAMED])
+        more = f" and {len(gaps) - RANGES_NAMED} more ranges" if len(gaps) > RANGES_NAMED else ""
+        found.append(f"Numbers are missing at the source: {named}{more}.")
+    if len(distinct) < len(numbers):
+        found.append("Numbers were used more than once at the source.")
+    if any(high < low for low, high in itertools.pairwise(numbers)):
+        found.append("Events came in another order than the source numbered them.")
+    return found
+
+
+def read_time(text: str | None) -> float | None:
+    """A publisher's timestamp as Unix time; None when there is none or it cannot be read. Without a zone it is UTC."""
+    try:
+        time = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+
+
+def _ends_early(started: str | None, finished: str | None) -> bool:
+    start, end = read_time(started), read_time(finished)
+    return start is not None and end is not None and end < start
