@@ -104,6 +104,14 @@ NODE_FIELDS: Final = tuple(each.name for each in fields(NodeState))
 node_values: Final = attrgetter(*NODE_FIELDS)
 
 
+def from_dict(body: Mapping[str, Any]) -> Execution:
+    """The state that `to_dict` made the JSON shape of."""
+    nodes = {node["node_id"]: NodeState(**node) for node in body["nodes"]}
+    return Execution(
+        **{**body, "nodes": nodes, "counts": Counts(**body["counts"]), "last_event": LastEvent(**body["last_event"])}
+    )
+
+
 def encode(execution: Execution) -> bytes:
     """A compact JSON text for keeping: as `to_dict`, but nodes, counts and the last event are lists of their values."""
     body = dict(zip(EXECUTION_FIELDS, execution_values(execution), strict=True))

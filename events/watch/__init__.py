@@ -1,0 +1,1 @@
+"""`manage.py watch`: events and running executions in a terminal."""
