@@ -1,68 +1,29 @@
-"""Follow a workflow from Python.
+"""Follow a workflow from Python, with the client in clients/python.
 
-    python python_client.py --workflow arb_btc_001
-
-Needs the package `python-socketio[asyncio_client]`.
+python python_client.py --workflow arb_btc_001
 """
 
 import argparse
 import asyncio
 import os
 import sys
-from typing import Any
 
-import socketio
+from workflow_events import AsyncClient, Connected, Disconnected, Event, Missed, WorkflowEventsError
 
 
 async def follow(url: str, workflow: str, token: str) -> None:
-    """Print the workflow's events until cancelled, or refused. The client reconnects by itself, and subscribes anew each time.
-
-    `socketio.Client` would do as well, but it handles each event in a thread of its own: two that come together may be
-    handled in either order.
-    """
-    sio = socketio.AsyncClient(handle_sigint=False)  # asyncio.run has its own
-    refused = asyncio.Event()
-
-    async def subscribe() -> None:
-        await sio.emit("subscribe_workflow", {"workflow_id": workflow})
-
-    async def connected(data: dict[str, Any]) -> None:
-        print(f"Connected as {data['sid']}")
-        if data["auth_required"]:
-            await sio.emit("authenticate", {"token": token})
-        else:
-            await subscribe()
-
-    async def auth_response(data: dict[str, Any]) -> None:
-        print(data["message"])
-        if data["success"]:
-            await subscribe()
-        else:
-            refused.set()
-
-    def recent_events(data: dict[str, Any]) -> None:
-        print(f"{data['count']} recent events:")
-        for event in data["events"]:
-            show(event)
-
-    def error(data: dict[str, Any]) -> None:
-        print(f"Error: {data['message']}", file=sys.stderr)
-
-    def disconnect(reason: str) -> None:
-        print(f"Disconnected: {reason}")
-
-    for handler in (connected, auth_response, recent_events, error, disconnect):
-        sio.on(handler.__name__, handler)
-    sio.on("workflow_event", show)
-    await sio.connect(url)
-    try:
-        await refused.wait()
-    finally:
-        await sio.disconnect()
-
-
-def show(event: dict[str, Any]) -> None:
-    print(f"{event['timestamp']}  {event['type']:<20} {event['execution_id']}  {event.get('node_id', '')}", flush=True)
+    """Print what happens until cancelled. `async for event in subscription` gives the events alone."""
+    async with AsyncClient(url, token=token).subscribe(workflow=workflow) as subscription:
+        async for item in subscription.items():
+            match item:
+                case Event():
+                    print(f"{item['timestamp']}  {item.type:<20} {item.execution_id}  {item.node_id or ''}", flush=True)
+                case Missed():
+                    print(f"Missed: {item.details}", file=sys.stderr)
+                case Connected():
+                    print(f"Connected as {item.sid}")
+                case Disconnected():
+                    print(f"Disconnected: {item.reason}; again in {item.retry_in_s:.1f} s")
 
 
 def main() -> None:
@@ -75,8 +36,8 @@ def main() -> None:
         asyncio.run(follow(options.url, options.workflow, options.token))
     except KeyboardInterrupt:
         pass
-    except socketio.exceptions.ConnectionError as error:
-        sys.exit(f"Cannot connect to {options.url}: {error}")
+    except WorkflowEventsError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -9,9 +9,20 @@ from typing import Final
 
 from tests.conftest import ROOT
 
+CLIENT: Final = ROOT / "clients" / "python" / "README.md"
+
+#: Folders with pages beside the documentation's own.
+PARTS: Final = ("examples", "bench", "clients/python")
+
 #: Every page that is shipped.
 PAGES: Final = sorted(
-    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md"), *(ROOT / "bench").glob("*.md")],
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "examples").glob("*.md"),
+        *(ROOT / "bench").glob("*.md"),
+        CLIENT,
+    ],
     key=lambda page: page.as_posix(),
 )
 

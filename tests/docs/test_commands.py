@@ -45,6 +45,8 @@ NOT_RUN: Final = {
     r"make bench.*": "needs a quiet machine and minutes; tests/bench runs its parts",
     r"python manage\.py soak --clients 1000 .*": "takes minutes; tests/system/test_soak.py runs a small one",
     r"python manage\.py token .*": "needs a database with the tokens; tests/access runs each",
+    r"pip install \./clients/python": "tests/python_client/test_package.py installs it into a fresh environment",
+    r"echo .* \| websocat .*": "tests/examples/test_python_examples.py does, with an event that comes then",
     r"docker compose .*": "needs a docker daemon; tests/test_shipping.py looks at the image's steps and at the compose file",
 }
 

@@ -11,13 +11,15 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.docs.conftest import TOKEN, Place
-from tests.docs.pages import GUIDE, README, Block, blocks, read
+from tests.docs.pages import CLIENT, GUIDE, README, Block, blocks, read
 from tests.system.stack import Program, await_condition
 
 JAVASCRIPT: Final = [block for page in (README, GUIDE) for block in blocks(page, "javascript")]
-PYTHON: Final = [block for page in (README, GUIDE) for block in blocks(page, "python")]
+PYTHON: Final = [block for page in (README, GUIDE, CLIENT) for block in blocks(page, "python")]
 
-CLIENTS: Final = [block for block in PYTHON if "socketio." in block.text or "for message in socket" in block.text]
+CLIENTS: Final = [
+    block for block in PYTHON if any(text in block.text for text in ("socketio.", "for message in socket", ".subscribe("))
+]
 TESTS: Final = [block for block in PYTHON if "def test_" in block.text]
 PUBLISHERS: Final = [block for block in PYTHON if block not in CLIENTS + TESTS]
 
@@ -102,13 +104,13 @@ def test_the_react_example_uses_the_hook_as_it_is() -> None:
 
 def source(block: Block, place: Place, folder: Path) -> Path:
     path = folder / "test_snippet.py"
-    path.write_text(place.localize(block.text))
+    path.write_text(place.localize(block.text).replace('spool="spool"', f'spool="{folder}/spool"'))
     return path
 
 
 @pytest.mark.parametrize("block", CLIENTS, ids=str)
 def test_python_clients(block: Block, place: Place, tmp_path: Path, plain_environment: dict[str, str]) -> None:
-    (workflow,) = set(re.findall(r"workflow_id['\"]: ['\"](\w+)['\"]", block.text))
+    (workflow,) = set(re.findall(r"workflow(?:_id['\"]: |=)['\"](\w+)['\"]", block.text))
     subscribed = f'"topic":"workflow:{workflow}"'
     before = place.server.log.count(subscribed)
     client = program([sys.executable, str(source(block, place, tmp_path))], plain_environment, tmp_path)

@@ -71,6 +71,11 @@ class Program:
         self.signal(signal.SIGKILL)
         self.wait()
 
+    def kill_group(self) -> None:
+        """End it and what it has started."""
+        os.killpg(self.pid, signal.SIGKILL)
+        self.wait()
+
     def stop(self) -> int:
         """End it as an operator would; a process that does not obey is killed and is an error."""
         self.signal(signal.SIGTERM)

@@ -28,6 +28,9 @@ PASSING: Final = frozenset({"history_unavailable", "internal_error", "rate_limit
 #: Errors about the token of a connection that stands. A new connection asks for a new one.
 TOKEN_ENDED: Final = frozenset({"token_expired", "token_revoked"})
 
+#: Errors about a connection that does not come about for now.
+LATER: Final = frozenset({"too_many_attempts", "too_many_connections", "authentication_timeout"})
+
 
 @dataclass(frozen=True, slots=True)
 class Send:
@@ -238,6 +241,8 @@ class Conversation:
         """Errors of commands come with their `ack`; others are about the connection."""
         if data.get("code") in TOKEN_ENDED:
             yield Leave(data["message"], at_once=True)
+        elif data.get("code") in LATER:
+            yield Leave(data["message"])
 
     def _draining(self, data: Mapping[str, Any]) -> Iterator[Effect]:
         """The server closes the connection when it is this client's turn; until then events go on coming."""

@@ -13,12 +13,19 @@ from workflow_events.buffer import Batch
 #: Seconds that one attempt may take.
 TIMEOUT_S: Final = 10.0
 
+#: Seconds that a server's Retry-After is heeded for.
+LONGEST_RETRY_AFTER_S: Final = 60.0
+
 #: Seconds for which Redis knows how far a publisher has come. A batch that is repeated later than that may come twice.
 CURSOR_TTL_S: Final = 24 * 3600
 
 
 class Unavailable(Exception):
-    """The events were not taken; the same ones may be later."""
+    """The events were not taken; the same ones may be later, after `retry_after_s` if the server says so."""
+
+    def __init__(self, reason: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
 
 
 class Refused(Exception):
@@ -98,7 +105,7 @@ class HttpOutlet:
             urllib.request.urlopen(request, timeout=TIMEOUT_S).close()  # noqa: S310
         except urllib.error.HTTPError as error:
             with error:
-                raise _failure(self.where, error.code, error.read()) from None
+                raise _failure(self.where, error, error.read()) from None
         except OSError as error:
             reason = getattr(error, "reason", error)
             raise Unavailable(f"{self.where}: {reason or type(error).__name__}") from error
@@ -107,14 +114,16 @@ class HttpOutlet:
         """Each request has a connection of its own."""
 
 
-def _failure(where: str, status: int, body: bytes) -> Exception:
-    answer = _answer(body)
-    reasons = {error["index"]: error["message"] for error in answer.get("errors", [])}
+def _failure(where: str, error: urllib.error.HTTPError, body: bytes) -> Exception:
+    status, answer = error.code, _answer(body)
+    reasons = {refusal["index"]: refusal["message"] for refusal in answer.get("errors", [])}
     if status == 400 and reasons:
         return Refused(reasons)
     if status == 413:
         return TooLarge(str(answer.get("message", "")))
-    return Unavailable(f"{where} answers {status}: {answer.get('message', 'no reason given')}")
+    after = error.headers.get("Retry-After", "")
+    retry_after_s = min(float(after), LONGEST_RETRY_AFTER_S) if after.isdecimal() else 0.0
+    return Unavailable(f"{where} answers {status}: {answer.get('message', 'no reason given')}", retry_after_s)
 
 
 def _answer(body: bytes) -> dict[str, Any]:

@@ -247,7 +247,10 @@ class Publisher:
     def _failed(self, error: Exception, failures: int) -> bool:
         """Wait before the next attempt. False when there is to be none."""
         reason = str(error) or type(error).__name__
-        if not isinstance(error, Unavailable):
+        retry_after_s = 0.0
+        if isinstance(error, Unavailable):
+            retry_after_s = error.retry_after_s
+        else:
             log.error("publishing failed in an unexpected way", exc_info=error)
         first, longest = BACKOFF_S
         pause = random.uniform(0.5, 1) * min(first * 2 ** min(failures, 16), longest)  # noqa: S311 - spreads load
@@ -257,7 +260,7 @@ class Publisher:
             self._failures += 1
             self._last_error = reason
             # New events are no reason to try earlier; the end is.
-            self._changed.wait_for(lambda: self._closing, pause)
+            self._changed.wait_for(lambda: self._closing, max(pause, retry_after_s))
             return not self._is_over()
 
     def _is_over(self) -> bool:
