@@ -113,6 +113,8 @@ class Conversation:
             "ack": self._acknowledged,
             "error": self._error,
             "server_draining": self._draining,
+            "subscription_revoked": self._revoked,
+            "unsubscribed": self._unsubscribed,
         }
 
     @property
@@ -248,6 +250,18 @@ class Conversation:
         """The server closes the connection when it is this client's turn; until then events go on coming."""
         self.sent_away = True
         yield from ()
+
+    def _revoked(self, data: Mapping[str, Any]) -> Iterator[Effect]:
+        """The token does not cover a subscription any more. One that has ended is told by `error`, and may be renewed."""
+        if data["code"] not in TOKEN_ENDED:
+            topic = topic_of(data)
+            raise SubscriptionRefused("the token does not cover it any more", data["code"], topic.name if topic else "")
+        yield from ()
+
+    def _unsubscribed(self, data: Mapping[str, Any]) -> Iterator[Effect]:
+        """This client never asks for it: somebody else did."""
+        topic = topic_of(data)
+        raise SubscriptionRefused("it was ended on the server", data.get("reason", "unsubscribed"), topic.name if topic else "")
 
 
 def _command(name: str, data: Mapping[str, Any], ack: str | None = None) -> Send:
