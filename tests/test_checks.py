@@ -9,7 +9,7 @@ from django.core.checks import run_checks
 from pytest_django import Settings
 
 from events.checks import check_configuration, configuration_errors, describe
-from events.conf import EventsConfig
+from events.conf import EventsConfig, JwtConfig
 from tests.conftest import manage
 
 TOKEN = "0123456789abcdef"
@@ -55,6 +55,8 @@ EVENTS_CASES: list[tuple[dict[str, Any], str]] = [
     ({"auth_tokens": ()}, "events.W010"),
     ({"auth_tokens": (), "require_auth": False}, "events.W001"),
     ({"auth_tokens": (TOKEN, "short")}, "events.W002"),
+    ({"jwt": JwtConfig(secret="short", audience=("events",))}, "events.E005"),
+    ({"jwt": JwtConfig(secret="s" * 32)}, "events.W011"),
     ({"demo": True}, "events.W007"),
     ({"allowed_origins": ("*",)}, "events.W008"),
 ]

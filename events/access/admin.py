@@ -60,7 +60,6 @@ class AccessTokenAdmin(TokenModelAdmin):
 
     form = AccessTokenForm
     list_display = ("name", "id", "status", "scope_summary", "expires_at", "last_used_at", "created_at")
-    list_filter = ("revoked_at", "expires_at")
     search_fields = ("name", "id", "scopes")
     readonly_fields = ("id", "status", "created_at", "last_used_at", "revoked_at")
     actions = ("revoke_selected",)
