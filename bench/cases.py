@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Final
 
 from bench.load import Load
-from bench.peer import OURS
+from bench.peer import OURS, OURS_UVICORN
 
 
 class Measure(StrEnum):
@@ -51,7 +51,7 @@ class Case:
     x: float = 0.0
 
 
-_EVERYBODY: Final = (OURS, "node", "nchan", "rooms-uvicorn", "rooms-daphne", "groups-pubsub", "groups-core")
+_EVERYBODY: Final = (OURS, OURS_UVICORN, "node", "nchan", "rooms-uvicorn", "rooms-daphne", "groups-pubsub", "groups-core")
 
 _COST: Final = "server_us"
 
@@ -99,6 +99,7 @@ TABLE: Final = (
         "1,000 sockets connect and subscribe at once",
         Load(clients=1_000, window=0),
         Measure.CONNECT,
+        peers=(OURS, OURS_UVICORN, "node"),
         targets=(Target("subscribed_s", 1.2, "node"),),
         repeat=3,
     ),
@@ -107,6 +108,7 @@ TABLE: Final = (
         "5,000 idle subscribed sockets",
         Load(clients=5_000),
         Measure.MEMORY,
+        peers=(OURS, OURS_UVICORN, "node"),
         targets=(Target("socket_kib", 1.0, "node"),),
         repeat=2,
     ),
@@ -115,6 +117,7 @@ TABLE: Final = (
         "1,000 clients subscribe at once to a topic with 100 recent events",
         Load(clients=1_000, window=200, replay=100),
         Measure.REPLAY,
+        peers=(OURS, OURS_UVICORN, "node"),
         targets=(Target("subscribed_s", 1.0, "node"), Target("missing", 0.0), Target("repeated", 0.0)),
         repeat=3,
     ),

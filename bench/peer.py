@@ -57,7 +57,7 @@ def _ours(place: Place, load: Load) -> list[Command]:
 
 
 def _our_settings(place: Place) -> dict[str, str]:
-    """The defaults of all settings but one, whatever the shell and a `.env` file say; an empty value is one that is not set."""
+    """The defaults of all settings, whatever the shell and a `.env` file say; an empty value is one that is not set."""
     example = (ROOT / ".env.example").read_text().splitlines()
     names = {line.lstrip("#").partition("=")[0] for line in example if "=" in line and not line.startswith("# ")}
     return {
@@ -65,9 +65,24 @@ def _our_settings(place: Place) -> dict[str, str]:
         "REDIS_URL": place.redis_url,
         "DATABASE_URL": f"sqlite:///{place.folder}/database.sqlite3",
         "DEMO": "0",
-        # All clients of a run come from one address.
-        "WS_MAX_CONNECTIONS_PER_ADDRESS": "20000",
     }
+
+
+def _ours_uvicorn(place: Place, load: Load) -> list[Command]:
+    python, variables = str(ROOT / ".venv/bin/python"), _our_settings(place)
+    argv = [python, "-m", "uvicorn", "wsproject.asgi:application", *_uvicorn_options(place)]
+    return [Command("server", argv, variables, ROOT), *_ours(place, load)[1:]]
+
+
+def _uvicorn_options(place: Place) -> list[str]:
+    address = ["--host", "127.0.0.1", "--port", str(place.port), "--backlog", "4096"]
+    fast = ["--loop", "uvloop", "--http", "httptools", "--ws", "websockets-sansio", "--ws-per-message-deflate", "false"]
+    return [*address, *fast, "--log-level", "warning", "--no-access-log"]
+
+
+def _uvicorn_missing() -> str:
+    found = list((ROOT / ".venv/lib").glob("python*/site-packages/uvloop"))
+    return "" if found else "uvicorn with uvloop is not installed in .venv"
 
 
 def _node(place: Place, load: Load) -> list[Command]:
@@ -76,10 +91,7 @@ def _node(place: Place, load: Load) -> list[Command]:
 
 
 def _rooms_uvicorn(place: Place, load: Load) -> list[Command]:
-    serve = [*_python("uvicorn"), "rooms:app", "--host", "127.0.0.1", "--port", str(place.port)]
-    fast = ["--loop", "uvloop", "--http", "httptools", "--ws", "websockets-sansio", "--ws-per-message-deflate", "false"]
-    quiet = ["--log-level", "warning", "--no-access-log", "--backlog", "4096"]
-    return [Command("server", [*serve, *fast, *quiet], _redis(place), PEERS)]
+    return [Command("server", [*_python("uvicorn"), "rooms:app", *_uvicorn_options(place)], _redis(place), PEERS)]
 
 
 def _rooms_daphne(place: Place, load: Load) -> list[Command]:
@@ -125,11 +137,13 @@ def _redis(place: Place) -> dict[str, str]:
 
 
 OURS: Final = "ours"
+OURS_UVICORN: Final = "ours-uvicorn"
 
 PEERS_BY_NAME: Final = {
     peer.name: peer
     for peer in (
         Peer(OURS, "this server (daphne)", "stream", _ours),
+        Peer(OURS_UVICORN, "this server (uvicorn, uvloop)", "stream", _ours_uvicorn, missing=_uvicorn_missing),
         Peer("node", "Node Socket.IO 4, rooms", "channel", _node, missing=_node_missing),
         Peer("nchan", "nchan (C, bare WebSocket)", "http", _nchan, plain=True, missing=_nchan_missing),
         Peer("rooms-uvicorn", "python-socketio rooms, uvicorn", "channel", _rooms_uvicorn),

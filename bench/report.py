@@ -91,7 +91,8 @@ def _growth(record: Record, images: Mapping[str, str]) -> Iterable[str]:
         if cases:
             rows = [_growth_row(case, peer, record) for case in cases for peer in case.peers if _has(case, peer, record)]
             head = [title.lower(), "server", *(METRICS[name].title for name in GROWTH_COLUMNS)]
-            what = f"{cases[0].title}, to {cases[-1].title}. {_left_out(cases, record)}".strip()
+            ends = dict.fromkeys(case.title for case in (cases[0], cases[-1]))
+            what = f"{', to '.join(ends)}. {_left_out(cases, record)}".strip()
             yield "\n\n".join(filter(None, (f"## Growth: {title.lower()}", what, images.get(series), _table(head, rows))))
 
 

@@ -35,8 +35,9 @@
 #include "histogram.h"
 #include "websocket.h"
 
-/* A pair of addresses has some 28,000 ports: beyond so many clients, another source address is used. */
-enum { CLIENTS_PER_ADDRESS = 20000, MAX_EVENTS = 512, MAX_FRAME = 8 << 20, COMMAND_ROOM = 256, PACKET_ROOM = 128 };
+/* Clients take turns over so many source addresses: servers limit the clients of one, or choose a process by it, and a pair of
+ * addresses has only some 28,000 ports. */
+enum { ADDRESSES = 64, MAX_EVENTS = 512, MAX_FRAME = 8 << 20, COMMAND_ROOM = 256, PACKET_ROOM = 128 };
 
 enum state { UNUSED, CONNECTING, UPGRADING, OPENING, JOINING, JOINED, SUBSCRIBING, READY, FAILED };
 
@@ -390,7 +391,7 @@ static struct sockaddr_in loopback(int host, int port) {
 
 static void open_client(struct client *client) {
     int yes = 1, index = (int)(client - clients);
-    struct sockaddr_in from = loopback(1 + index / CLIENTS_PER_ADDRESS, 0), to = loopback(1, options.port);
+    struct sockaddr_in from = loopback(1 + index % ADDRESSES, 0), to = loopback(1, options.port);
     client->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (client->fd < 0) die("socket: %s", strerror(errno));
     setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
