@@ -169,12 +169,14 @@ class CommandHandler:
             answer: Payload = {"success": False, "message": "Invalid token"}
             if refusal.reason is not Reason.INVALID:
                 answer["code"] = refusal.reason.value
+            self._hub.counters.count("authentications", refusal.reason.value)
             log.info("client_refused", sid=session.sid, reason=refusal.reason.value)
             session.emit("auth_response", answer)
             return answer
         answer = {"success": True, "message": "Authentication successful"}
         if grant.expires_at is not None:
             answer["expires_at"] = iso(grant.expires_at)
+        self._hub.counters.count("authentications", "valid")
         log.info("client_authenticated", sid=session.sid, token_id=grant.token_id)
         session.emit("auth_response", answer)
         self.regrant(session, grant)

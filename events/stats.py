@@ -24,15 +24,19 @@ from events.domain.oddities import (
 from events.domain.timestamps import iso
 from events.domain.topics import ALL
 from events.fanout.counters import Counters
-from events.fanout.latency import quantile
+from events.fanout.latency import BUCKETS, CANARY, LOOP, STAGES, buckets, quantile, sum_seconds
 from events.fanout.sampler import INTERVAL_S as SAMPLE_INTERVAL_S
 from events.ports import DeadLetter, Emergency, History, ProcessReport, Sample, Unavailable
 from events.vital_signs import check_events, check_process
 from events.wiring import Adapters, ServerProcess
 
 __all__ = [
+    "BUCKETS",
+    "CANARY",
+    "LOOP",
     "RUNNING",
     "SAMPLE_INTERVAL_S",
+    "STAGES",
     "ClientRow",
     "Component",
     "DeadLetter",
@@ -42,10 +46,12 @@ __all__ = [
     "Health",
     "NodeState",
     "ProcessReport",
+    "Reported",
     "Sample",
     "Snapshot",
     "Typical",
     "Unavailable",
+    "buckets",
     "dead_letter",
     "dead_letters",
     "execution",
@@ -55,10 +61,12 @@ __all__ = [
     "last_hour",
     "quantile",
     "read_time",
+    "reported",
     "sequence_oddities",
     "silence",
     "snapshot",
     "state_oddities",
+    "sum_seconds",
     "summary",
     "typical_durations",
 ]
@@ -258,6 +266,36 @@ def health() -> Health:
     except Unavailable as error:
         broken = Component(False, str(error))
         return Health(time.time(), time.time(), broken, broken, Emergency(), 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What the processes have told the registry, and nothing newer: whoever reads it twice, even from two processes, never sees
+    a counter go backwards.
+
+    complete: False when the registry cannot be reached; `processes` has this one alone then, and there are no totals
+    """
+
+    processes: list[ProcessReport]
+    totals: dict[str, int]
+    health: Health
+    complete: bool
+
+
+def reported() -> Reported:
+    """For metrics. Raises `Unavailable` only when this process's own loop does not answer."""
+    return ask(_read_reported)
+
+
+async def _read_reported(adapters: Adapters, process: ServerProcess | None) -> Reported:
+    health, reports, totals = await asyncio.gather(
+        read_health(adapters, process),
+        _answer(adapters.registry.reports(), None),
+        _answer(adapters.registry.totals(), None),
+    )
+    if reports is None or totals is None:
+        return Reported([process.report()] if process is not None else [], {}, health, complete=False)
+    return Reported(reports, totals, health, complete=True)
 
 
 async def _read_all(adapters: Adapters, process: ServerProcess | None) -> tuple[Snapshot, list[bytes]]:

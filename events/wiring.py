@@ -261,6 +261,7 @@ class ServerProcess(Process):
         own = {
             "clients": len(sessions),
             "lagging": len(self.hub.catch_up),
+            "draining": self.draining,
             "subscriptions": sum(len(session.topics) for session in sessions.values()),
         }
         return own | self.loop_watch.gauges() | (relay_gauges(self.relay) if self.relay is not None else {})

@@ -5,7 +5,8 @@ import time
 from collections.abc import Iterable
 from typing import Any, Final
 
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
+from django.http import HttpResponse
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import status
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
@@ -16,7 +17,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from events.access.http import MayReadMetrics, ProtectedView
-from events.stats import Unavailable, health, snapshot
+from events.stats import Unavailable, health, reported, snapshot
+from monitoring.prometheus import CONTENT_TYPES, render
 from monitoring.serializers import HealthSerializer, MetricsSerializer, ReadySerializer, StatusSerializer, UnavailableSerializer
 
 #: What `/status` says of itself.
@@ -130,7 +132,11 @@ class MetricsView(UncachedJSON, ProtectedView):
     @extend_schema(
         operation_id="metrics",
         summary="Metrics",
-        description="Clients, subscriptions and counters over all server processes, whichever of them answers.",
+        description=(
+            "Clients, subscriptions and counters over all server processes, whichever of them answers. With "
+            "`?format=prometheus` or `?format=openmetrics`, or an `Accept` header as Prometheus sends it, in that format."
+        ),
+        parameters=[OpenApiParameter("format", str, enum=["json", *CONTENT_TYPES])],
         tags=["Monitoring"],
         responses={
             200: MetricsSerializer,
@@ -140,12 +146,30 @@ class MetricsView(UncachedJSON, ProtectedView):
         },
         examples=[OpenApiExample("One client", value=EXAMPLE_METRICS, response_only=True, status_codes=["200"])],
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> Response | HttpResponse:
+        format_name = _metrics_format(request)
+        if format_name not in ("json", *CONTENT_TYPES):
+            known = ", ".join(("json", *CONTENT_TYPES))
+            return Response({"message": f"format must be one of {known}."}, status.HTTP_400_BAD_REQUEST)
         try:
+            if format_name != "json":
+                return HttpResponse(render(reported(), format_name), content_type=CONTENT_TYPES[format_name])
             current = snapshot()
         except Unavailable as error:
             return Response({"message": f"No metrics now: {error}"}, status.HTTP_503_SERVICE_UNAVAILABLE)
         return Response(MetricsSerializer(current).data)
+
+
+def _metrics_format(request: Request) -> str:
+    """What `?format=` asks for, or else `Accept`, as Prometheus sends it. Whoever asks for nothing of the kind gets JSON."""
+    accepted = request.META.get("HTTP_ACCEPT", "")
+    if "application/openmetrics-text" in accepted:
+        preferred = "openmetrics"
+    elif "text/plain;version=" in accepted.replace(" ", ""):
+        preferred = "prometheus"
+    else:
+        preferred = "json"
+    return str(request.GET.get("format", preferred))
 
 
 class StatusView(OpenView):

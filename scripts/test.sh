@@ -7,6 +7,8 @@ missing=
 for tool in redis-server chromium nginx; do
     command -v "$tool" >/dev/null 2>&1 || [ -x "/usr/sbin/$tool" ] || missing="$missing $tool"
 done
+# The package brings promtool, which looks at the alert rules; the server itself is not started.
+command -v promtool >/dev/null 2>&1 || missing="$missing prometheus"
 if [ -n "$missing" ]; then
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
         echo "test: the tests need these programs, please install them:$missing" >&2

@@ -16,6 +16,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 import yaml
+from django.core.management import get_commands
 
 from tests.conftest import ROOT
 from wsproject.settings import env
@@ -390,3 +391,16 @@ def test_help_lists_every_target() -> None:
     done = subprocess.run(["make", "--silent"], cwd=ROOT, capture_output=True, text=True, check=True)
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert [line.split()[1] for line in done.stdout.splitlines()] == targets
+
+
+# -- systemd -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unit", sorted((ROOT / "deploy" / "systemd").glob("*.service")), ids=lambda path: path.stem)
+def test_a_unit_starts_what_there_is_and_waits_for_the_drain(unit: Path) -> None:
+    text = unit.read_text(encoding="utf-8")
+    (command,) = re.findall(r"^ExecStart=\S+/python manage\.py (\w+)", text, re.MULTILINE)
+    assert command in get_commands()
+    (patience_s,) = re.findall(r"^TimeoutStopSec=(\d+)", text, re.MULTILINE)
+    assert int(patience_s) > (20 if command == "serve" else 5)
+    assert "KillSignal=SIGTERM" in text

@@ -238,6 +238,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Carries the events of workflow executions to dashboards. Sockets are served beside this API.",
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
+    "ENUM_NAME_OVERRIDES": {"EmergencyState": "events.ports.EMERGENCY_STATES"},
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",

@@ -19,7 +19,7 @@ ENDS: Final = (
     r"make install",
     r"openssl rand -hex 32",
     r"cp \.env\.example \.env",
-    r"curl '?http://localhost:8001/(health|metrics|status|api/executions\?.*')",
+    r"curl '?http://localhost:8001/(health|metrics|metrics\?format=prometheus'|status|api/emergency|api/executions\?.*')",
     r"redis-cli XREVRANGE .*",
     r"python manage\.py (check|bootstrap|runbus --check|emergency.*)",
 )

@@ -13,7 +13,15 @@ def test_the_schema_is_valid_and_names_each_path_once(tmp_path: Path) -> None:
     call_command("spectacular", "--validate", "--fail-on-warn", "--file", str(target))
     schema = yaml.safe_load(target.read_text())
     executions = {"/api/executions", "/api/executions/{execution_id}"}
-    assert set(schema["paths"]) == {"/api/events", "/health", "/health/ready", "/metrics", "/status", *executions}
+    assert set(schema["paths"]) == {
+        "/api/emergency",
+        "/api/events",
+        "/health",
+        "/health/ready",
+        "/metrics",
+        "/status",
+        *executions,
+    }
     assert [set(schema["paths"][path]["get"]["responses"]) for path in sorted(executions)] == [
         {"200", "400", "401", "403", "503"},
         {"200", "401", "404", "503"},
