@@ -1,114 +1,161 @@
-// The test client: puts the connection, the lists and the meters together.
+// The test client: puts the connection, the lists, the charts and the fault lab together. The connection is the JavaScript client
+// that applications use, so what is seen here is what they get.
 
-import { Connection } from "./connection.js";
-import { byId, setText, timeOfDay } from "./dom.js";
+import { WorkflowClient } from "../vendor/workflow-events/core.js";
+import { Charts } from "./charts.js";
+import { byId, countOf, oncePerFrame, setText } from "./dom.js";
 import { Errors } from "./errors.js";
 import { EventList } from "./event_list.js";
+import { EventStore } from "./event_store.js";
+import { ExecutionTable } from "./execution_table.js";
+import { FaultLab } from "./fault_lab.js";
+import { Inspector } from "./inspector.js";
 import { Meters } from "./meters.js";
+import { PublishForm } from "./publish_form.js";
 import { Subscriptions } from "./subscriptions.js";
+import { Tabs } from "./tabs.js";
+import { Timeline } from "./timeline.js";
 import { readView, writeView } from "./view_link.js";
 
-const SEEN_IDS = 20_000;
-const RETRY_MS = 2_000;
+const TRANSPORTS = { auto: ["polling", "websocket"], websocket: ["websocket"], polling: ["polling"] };
+const PING_MS = 5_000;
+const GROW_MS = 200;
+const LIVE_IDS = 20_000;
+const DELAYED_FILTER_MS = 150;
 
-const connection = new Connection();
-const events = new EventList();
-const meters = new Meters();
+let client = null;
+let refused = false; // the server did not take the token
+const liveIds = new Set();
+
+const store = new EventStore();
+const charts = new Charts();
+const meters = new Meters((history) => charts.show(history));
 const errors = new Errors();
-const subscriptions = new Subscriptions(byId("subscriptions"), byId("no-subscriptions"), removeTopic);
-const seen = new Set();
-let state = "disconnected";
-let ready = false;
-let authRequired = false;
-
-// -- what the server says ----------------------------------------------------------------------------------------------
-
-const on = (name, handle) => connection.addEventListener(name, ({ detail }) => handle(detail));
-
-on("state", ({ state: next, reason }) => {
-  state = next;
-  const badge = byId("state");
-  badge.dataset.state = next;
-  setText(badge, next);
-  badge.title = reason ?? "";
-  setText(byId("connect"), next === "disconnected" ? "Connect" : "Disconnect");
-  for (const id of ["url", "transport"]) byId(id).disabled = next !== "disconnected";
-  for (const id of ["authenticate", "stats"]) byId(id).disabled = next !== "connected";
-  if (next !== "connected") lost();
+const events = new EventList(store, ({ event }) => inspector.show(event));
+const inspector = new Inspector({ onExecution: onlyExecution });
+const timeline = new Timeline(onlyExecution);
+const table = new ExecutionTable(onlyExecution);
+const tabs = new Tabs(() => paintExecutions());
+const paintExecutions = oncePerFrame(showExecutions);
+const subscriptions = new Subscriptions({
+  isKnown: (event) => store.has(event.event_id),
+  onReplay: (event) => {
+    meters.add("replay");
+    addEvent(event, true);
+  },
+  onReplayed: (key, count, known) => note(`Replayed ${count} for ${key}${known ? `, ${known} of them known already` : ""}.`),
+  onResumed: showResume,
+  onExecutions: () => paintExecutions(),
+  onLive: () => lab.settled(),
 });
-
-on("session", ({ sid, authRequired: required, serverTime }) => {
-  authRequired = required;
-  setText(byId("sid"), sid);
-  setText(byId("server-time"), serverTime ? timeOfDay(serverTime) : "–");
-  setText(byId("auth"), required ? "required: give a token" : "not required");
+const lab = new FaultLab({
+  client: () => client,
+  rewind: (back) => subscriptions.rewind(back),
+  switchTo: (url) => {
+    byId("url").value = url;
+    connect();
+  },
+  counts: () => meters.counts,
+  allLive: () => Boolean(client?.state.ready) && subscriptions.allLive,
 });
+new PublishForm(() => ({ url: byId("url").value, token: byId("token").value }));
 
-on("transport", ({ name }) => setText(byId("actual-transport"), name));
+// -- the connection ----------------------------------------------------------------------------------------------------
 
-on("auth", (answer) => {
-  const needed = authRequired ? "required" : "not required";
-  setText(byId("auth"), answer?.success ? `${needed}, done` : `${needed}, refused`);
-  if (!answer?.success) fail({ message: answer?.message ?? "Authentication failed" });
-});
-
-on("ready", () => {
-  ready = true;
-  for (const { kind, id } of subscriptions.wanted) subscribe(kind, id);
-});
-
-on("subscribed", (answer) => {
-  const { topic, resumedAfter } = subscriptions.confirm(answer);
-  if (resumedAfter === null) return;
-  if (answer.recovered) events.addNote(`Resumed ${topic} after #${resumedAfter}: nothing is missing.`, "good");
-  else events.addNote(`${topic} could not be resumed after #${resumedAfter} without a loss.`, "bad");
-});
-on("settled", ({ kind, id, answer }) => {
-  if (!answer?.code) subscriptions.settle(kind, id, answer ?? {});
-  else if (answer.code === "history_unavailable") setTimeout(() => subscribeAgain(kind, id), RETRY_MS);
-  else subscriptions.refuse(kind, id);
-});
-on("unsubscribed", (answer) => subscriptions.remove(answer.type, answer[`${answer.type}_id`]));
-on("failure", (error) => fail(error ?? {}));
-
-on("event", (event) => {
-  const missed = subscriptions.countLive(event);
-  if (missed) noteMissed(`${missed} event${missed === 1 ? "" : "s"} before #${event.offsets.all} did not arrive.`, missed);
-  if (!isNew(event)) {
-    meters.add("duplicate");
+function connect() {
+  if (typeof globalThis.io !== "function") {
+    fail({ message: "The Socket.IO client library is missing from the static files. Run `make install`." });
     return;
   }
-  const latency = latencyOf(event);
-  meters.live(latency);
-  events.add(event, { latency });
-});
+  client?.close();
+  const options = { token: byId("token").value, transports: TRANSPORTS[byId("transport").value] };
+  client = new WorkflowClient(byId("url").value, options, globalThis.io);
+  listen(client);
+  showState(client.state);
+  subscriptions.moveTo(client);
+}
 
-on("recent", ({ events: replayed = [] }) => {
-  const { topic, missed } = subscriptions.countReplay(replayed);
-  const fresh = replayed.filter(isNew);
-  meters.add("replay", replayed.length);
-  for (const event of fresh) events.add(event, { replay: true });
-  const known = replayed.length - fresh.length;
-  events.addNote(`Replayed ${replayed.length} for ${topic || "this client"}${known ? `, ${known} of them known already` : ""}.`);
-  if (missed) noteMissed(`${missed} events before this replay are no longer kept.`, missed);
-});
+function listen(to) {
+  // A client that was replaced has nothing to say any more.
+  const on = (name, hear) => to.on(name, (...args) => to === client && hear(...args));
+  on("state", showState);
+  on("event", (event, { replayed }) => replayed || addLive(event));
+  on("gap", showGap);
+  on("lag", ({ lagging, ms }) => note(lagging ? `Live events come late: ${Math.round(ms / 1000)} s after their timestamps.` : "Live events come in time again.", lagging ? "bad" : "good"));
+  on("error", showFailure);
+  on("draining", ({ reconnectInMs }) => note(`The server process is about to end; reconnecting in ${(reconnectInMs / 1000).toFixed(1)} s.`));
+  on("emergency", showEmergency);
+  // Below the client, which keeps repetitions from us: whether the server repeats itself.
+  to.socket.on("workflow_event", ({ event_id: id }) => {
+    if (liveIds.has(id)) meters.add("duplicate");
+    liveIds.add(id);
+    if (liveIds.size > LIVE_IDS) liveIds.delete(liveIds.values().next().value);
+  });
+}
 
-on("missed", (hole) => {
-  const topic = hole.type === "all_bots" ? hole.type : `${hole.type}:${hole[`${hole.type}_id`]}`;
-  const range = typeof hole.from === "number" ? `events ${hole.from} to ${hole.to}` : "some events";
-  noteMissed(`The server reports that ${range} of ${topic} are missing (${hole.reason}).`, subscriptions.skip(hole));
-});
+function showState(state) {
+  const { status, ready } = state;
+  const badge = byId("state");
+  badge.dataset.state = status;
+  setText(badge, status);
+  badge.title = state.reason ?? "";
+  setText(byId("connect"), status === "disconnected" ? "Connect" : "Disconnect");
+  for (const id of ["url", "transport"]) byId(id).disabled = status !== "disconnected";
+  for (const id of ["authenticate", "stats"]) byId(id).disabled = status !== "connected";
+  lab.enable(ready);
+  setText(byId("sid"), state.sid ?? "–");
+  setText(byId("actual-transport"), state.transport ?? "–");
+  setText(byId("reconnects"), state.reconnects);
+  if (state.authenticated || status !== "connected") refused = false;
+  setText(byId("auth"), authText(state));
+  if (ready && byId("ping").textContent === "–") ping();
+  if (!ready) setText(byId("ping"), "–");
+  subscriptions.changed();
+}
 
-on("stats", (stats) => {
-  const output = byId("stats-output");
-  output.hidden = false;
-  setText(output, JSON.stringify(stats, null, 2));
-});
+function authText({ sid, authRequired, authenticated }) {
+  if (!sid) return "–";
+  const needed = authRequired ? "required" : "not required";
+  if (authenticated) return `${needed}, done`;
+  if (refused) return `${needed}, refused`;
+  return authRequired ? "required: give a token" : needed;
+}
 
-function lost() {
-  ready = false;
-  for (const id of ["sid", "actual-transport", "auth", "server-time"]) setText(byId(id), "–");
-  subscriptions.suspend();
+async function ping() {
+  if (!client?.state.ready || document.hidden) return;
+  const began = performance.now();
+  // What goes wrong is told as an error already.
+  const answer = await client.stats().catch(() => null);
+  if (answer && client.state.ready) setText(byId("ping"), `${Math.max(1, Math.round(performance.now() - began))} ms`);
+}
+
+function showResume({ topic, after, recovered }) {
+  if (recovered) note(`Resumed ${topic.key} after #${after.offset}: nothing is missing.`, "good");
+  else note(`${topic.key} could not be resumed after #${after.offset} without a loss.`, "bad");
+  setText(byId("resume"), recovered ? `${topic.key} after #${after.offset}: complete` : `${topic.key}: with a loss`);
+}
+
+function showGap({ topic, from, to, reason, count, source }) {
+  meters.add("missed", from === null ? (count ?? 1) : to - from + 1);
+  const which = from === null ? countOrSome(count) : `events ${from} to ${to}`;
+  const whose = topic ? topic.key : `the bus (${source})`;
+  note(reason === "unexplained" ? `Events ${from} to ${to} of ${whose} did not arrive.` : `The server reports that ${which} of ${whose} are missing (${reason}).`, "bad");
+}
+
+const countOrSome = (count) => (count ? countOf(count, "event") : "some events");
+
+function showFailure(failure) {
+  // The panel says already that a token is needed.
+  if (failure.code === "token_missing") return;
+  if (failure.code === "invalid_token") {
+    refused = true;
+    fail({ message: failure.message });
+  } else if (failure.code === "connection_failed") {
+    fail({ message: `Connection failed: ${failure.message}` });
+  } else {
+    fail(failure);
+  }
+  if (client) showState(client.state);
 }
 
 function fail(error) {
@@ -116,34 +163,60 @@ function fail(error) {
   meters.add("error");
 }
 
-function noteMissed(text, number) {
-  meters.add("missed", number);
-  events.addNote(text, "bad");
+function showEmergency({ state, reason }) {
+  const notice = byId("notice");
+  notice.hidden = state === "normal";
+  notice.dataset.state = state;
+  setText(notice, `Emergency state of the platform: ${state}${reason ? ` (${reason})` : ""}. Events are delivered all the same.`);
 }
 
-// False when this very event was shown before. Servers that give no ids never repeat themselves, as far as one can tell.
-function isNew(event) {
-  if (!event.event_id) return true;
-  if (seen.has(event.event_id)) return false;
-  seen.add(event.event_id);
-  if (seen.size > SEEN_IDS) seen.delete(seen.values().next().value);
-  return true;
-}
+// -- events and executions ---------------------------------------------------------------------------------------------
 
-function latencyOf(event) {
+function addLive(event) {
   const sent = Date.parse(event.timestamp);
-  return Number.isNaN(sent) ? null : Date.now() - sent;
+  const latency = Number.isNaN(sent) ? null : Date.now() - client.state.clockSkewMs - sent;
+  meters.live(latency);
+  addEvent(event, false, latency);
+}
+
+function addEvent(event, replayed, latency = null) {
+  if (store.add(event, replayed, latency)) events.changed(event.type);
+}
+
+function note(text, tone = "") {
+  store.addNote(text, tone);
+  events.changed();
+}
+
+function showExecutions() {
+  const executions = subscriptions.executions;
+  const running = executions.filter(({ status }) => status === "running").length;
+  byId("running").hidden = running === 0;
+  setText(byId("running"), `${running} running`);
+  const now = Date.now() - (client?.state.clockSkewMs ?? 0);
+  if (tabs.shown === "timeline") timeline.show(executions, now);
+  if (tabs.shown === "executions") table.show(executions, now);
+}
+
+function onlyExecution(id) {
+  const bar = byId("execution-filter");
+  bar.hidden = !id;
+  setText(bar.querySelector("code"), id);
+  store.filter({ execution: id });
+  events.restart();
+  if (id) tabs.show("events");
+}
+
+function exportEvents() {
+  const lines = store.view.filter(({ event }) => event).map(({ event }) => `${JSON.stringify(event)}\n`);
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob(lines, { type: "application/x-ndjson" }));
+  link.download = `events-${new Date().toISOString().replaceAll(":", "-").slice(0, 19)}.ndjson`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 // -- what the user does ------------------------------------------------------------------------------------------------
-
-function connect() {
-  if (typeof globalThis.io !== "function") {
-    fail({ message: "The Socket.IO client library is missing from the static files. Run `make install`." });
-    return;
-  }
-  connection.connect({ url: byId("url").value, transport: byId("transport").value, token: byId("token").value });
-}
 
 function addTopic(kind, id) {
   if (kind !== "all_bots" && !id) {
@@ -152,20 +225,6 @@ function addTopic(kind, id) {
     return;
   }
   subscriptions.add(kind, id);
-  if (ready) subscribe(kind, id);
-}
-
-function subscribe(kind, id) {
-  connection.subscribe(kind, id, subscriptions.placeOf(kind, id));
-}
-
-function subscribeAgain(kind, id) {
-  if (ready && subscriptions.waits(kind, id)) subscribe(kind, id);
-}
-
-function removeTopic(kind, id) {
-  if (ready) connection.unsubscribe(kind, id);
-  else subscriptions.remove(kind, id);
 }
 
 function chooseKind(kind) {
@@ -173,13 +232,20 @@ function chooseKind(kind) {
   byId("topic-id").disabled = kind === "all_bots";
 }
 
+const onClick = (id, act) => byId(id).addEventListener("click", act);
+
 byId("connection").addEventListener("submit", (submit) => {
   submit.preventDefault();
-  if (state === "disconnected") connect();
-  else connection.disconnect();
+  if (!client || client.state.status === "disconnected") connect();
+  else client.close();
 });
-byId("authenticate").addEventListener("click", () => connection.authenticate(byId("token").value));
-byId("stats").addEventListener("click", () => connection.requestStats());
+onClick("authenticate", () => client.authenticate(byId("token").value));
+onClick("stats", async () => {
+  const answer = await client.stats().catch(() => null);
+  if (!answer) return;
+  byId("stats-output").hidden = false;
+  setText(byId("stats-output"), JSON.stringify(answer, null, 2));
+});
 
 byId("subscribe-form").addEventListener("submit", (submit) => {
   submit.preventDefault();
@@ -194,18 +260,30 @@ for (const chip of document.querySelectorAll(".chip")) {
   });
 }
 
-byId("pause").addEventListener("click", () => events.pause(!events.paused));
-byId("clear").addEventListener("click", () => {
-  events.clear();
+onClick("pause", () => events.pause(!events.paused));
+onClick("export", exportEvents);
+onClick("clear", () => {
+  store.clear();
+  events.restart();
   meters.reset();
   subscriptions.resetCounts();
 });
-const applyFilter = () => events.filter(byId("filter").value, byId("type-filter").value);
-byId("filter").addEventListener("input", applyFilter);
-byId("type-filter").addEventListener("change", applyFilter);
+let filtering;
+byId("filter").addEventListener("input", () => {
+  clearTimeout(filtering);
+  filtering = setTimeout(() => {
+    store.filter({ text: byId("filter").value.trim().toLowerCase() });
+    events.restart();
+  }, DELAYED_FILTER_MS);
+});
+byId("type-filter").addEventListener("change", () => {
+  store.filter({ type: byId("type-filter").value });
+  events.restart();
+});
+byId("execution-filter").querySelector("button").addEventListener("click", () => onlyExecution(""));
 
-byId("share").addEventListener("click", async () => {
-  const link = writeView({ url: byId("url").value, transport: byId("transport").value, wanted: subscriptions.wanted });
+onClick("share", async () => {
+  const link = writeView({ url: byId("url").value, transport: byId("transport").value, tab: tabs.shown, wanted: subscriptions.wanted });
   history.replaceState(null, "", link);
   // The clipboard is there on https and localhost only; the address bar has the link in any case.
   const copied = await navigator.clipboard?.writeText(link).then(() => true, () => false);
@@ -216,7 +294,11 @@ byId("share").addEventListener("click", async () => {
 
 const view = readView(location.search);
 byId("url").value = view.url ?? location.origin;
-if (["auto", "websocket", "polling"].includes(view.transport)) byId("transport").value = view.transport;
+if (view.transport in TRANSPORTS) byId("transport").value = view.transport;
+if (["timeline", "executions"].includes(view.tab)) tabs.show(view.tab);
 for (const { kind, id } of view.wanted) subscriptions.add(kind, id);
 meters.paint();
+setInterval(ping, PING_MS);
+// What runs grows on without events.
+setInterval(() => tabs.shown === "events" || document.hidden || paintExecutions(), GROW_MS);
 if (view.autoconnect) connect();

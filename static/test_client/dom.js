@@ -48,6 +48,20 @@ export function timeOfDay(timestamp) {
 
 export function milliseconds(value) {
   if (value === null) return "–";
-  if (Math.abs(value) < 1000) return `${Math.round(value)} ms`;
-  return Math.abs(value) < 100_000 ? `${(value / 1000).toFixed(1)} s` : `${Math.round(value / 60_000)} min`;
+  const size = Math.abs(value);
+  if (size < 1000) return `${Math.round(value)} ms`;
+  if (size < 100_000) return `${(value / 1000).toFixed(1)} s`;
+  if (size < 6_000_000) return `${Math.round(value / 60_000)} min`;
+  return size < 172_800_000 ? `${Math.round(value / 3_600_000)} h` : `${Math.round(value / 86_400_000)} days`;
+}
+
+export const grouped = (number) => number.toLocaleString("en");
+
+export const countOf = (number, noun) => `${grouped(number)} ${noun}${number === 1 ? "" : "s"}`;
+
+// The workflow stands beside it: leave its name out of the execution's.
+export function shortExecution({ workflow_id, execution_id }) {
+  const prefix = `exec_${workflow_id}_`;
+  const id = String(execution_id);
+  return id.startsWith(prefix) ? id.slice(prefix.length) : id;
 }

@@ -1,17 +1,25 @@
-// Numbers about what arrived: counts, events per second, latency.
+// Numbers about what arrived: counts, events per second, latency; for the tiles, and second by second for the charts.
 
 import { byId, milliseconds, setText } from "./dom.js";
 
 const WINDOW_S = 5;
 const SAMPLES = 200;
+const SECONDS = 120;
 
 export class Meters {
   #counts = { event: 0, replay: 0, missed: 0, duplicate: 0, error: 0 };
   #latencies = [];
-  #perSecond = new Map();
+  #seconds = new Map(); // second -> latencies of its events, null where a timestamp is none
+  #onSecond;
 
-  constructor() {
+  // `onSecond(history)` is called twice per second.
+  constructor(onSecond) {
+    this.#onSecond = onSecond;
     setInterval(() => this.paint(), 500);
+  }
+
+  get counts() {
+    return { ...this.#counts };
   }
 
   add(name, number = 1) {
@@ -21,8 +29,9 @@ export class Meters {
 
   live(latency) {
     this.add("event");
-    const second = Math.floor(performance.now() / 1000);
-    this.#perSecond.set(second, (this.#perSecond.get(second) ?? 0) + 1);
+    const second = now();
+    if (!this.#seconds.has(second)) this.#seconds.set(second, []);
+    this.#seconds.get(second).push(latency);
     if (latency === null) return;
     this.#latencies.push(latency);
     if (this.#latencies.length > SAMPLES) this.#latencies.shift();
@@ -31,7 +40,7 @@ export class Meters {
   reset() {
     for (const name of Object.keys(this.#counts)) this.#counts[name] = 0;
     this.#latencies = [];
-    this.#perSecond.clear();
+    this.#seconds.clear();
     this.paint();
   }
 
@@ -41,26 +50,43 @@ export class Meters {
       setText(tile, count);
       tile.dataset.zero = String(count === 0);
     }
+    for (const second of this.#seconds.keys()) {
+      if (second < now() - SECONDS) this.#seconds.delete(second);
+    }
     setText(byId("rate"), this.#rate());
     setText(byId("latency"), this.#latency());
+    this.#onSecond(this.#history());
   }
 
   // Over whole seconds only: the running one would read too low.
   #rate() {
-    const now = Math.floor(performance.now() / 1000);
     let sum = 0;
-    for (const [second, count] of this.#perSecond) {
-      if (second < now - WINDOW_S) this.#perSecond.delete(second);
-      else if (second < now) sum += count;
-    }
+    for (let back = 1; back <= WINDOW_S; back += 1) sum += this.#seconds.get(now() - back)?.length ?? 0;
     const rate = sum / WINDOW_S;
     return rate >= 10 ? Math.round(rate) : rate.toFixed(1);
   }
 
   #latency() {
     if (!this.#latencies.length) return "–";
-    const sorted = [...this.#latencies].sort((a, b) => a - b);
-    const at = (share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
-    return `${milliseconds(at(0.5))} / ${milliseconds(at(0.95))}`;
+    const sorted = sort(this.#latencies);
+    return `${milliseconds(at(sorted, 0.5))} / ${milliseconds(at(sorted, 0.95))}`;
+  }
+
+  // Columns over the last whole seconds, the oldest first; null where there is nothing to say.
+  #history() {
+    const columns = { seconds: [], rate: [], median: [], p95: [] };
+    for (let back = SECONDS; back >= 1; back -= 1) {
+      const latencies = this.#seconds.get(now() - back) ?? [];
+      const sorted = sort(latencies.filter((latency) => latency !== null));
+      columns.seconds.push(now() - back);
+      columns.rate.push(latencies.length);
+      columns.median.push(sorted.length ? at(sorted, 0.5) : null);
+      columns.p95.push(sorted.length ? at(sorted, 0.95) : null);
+    }
+    return columns;
   }
 }
+
+const now = () => Math.floor(Date.now() / 1000);
+const sort = (values) => [...values].sort((a, b) => a - b);
+const at = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];

@@ -1,18 +1,16 @@
-// What the user wants to be subscribed to, and what the server confirmed. Wishes outlive the connection, and so does the place
-// of the last event of each topic: with it a new connection goes on where the old one ended.
+// What the user wants to be subscribed to, and what came of it. Wishes outlive connections, and so does the place of each: with
+// it another connection, or another server process, goes on where this one ended. Offsets are checked here once more, beside
+// the client's own check: this page is where one looks when one doubts the client.
 
-import { fromTemplate, oncePerFrame, setText } from "./dom.js";
+import { byId, fromTemplate, grouped, oncePerFrame, setText } from "./dom.js";
 
 export const KINDS = ["workflow", "bot", "strategy"];
 const ALL = "all_bots";
+const HOLES_SHOWN = 3;
 
 const keyOf = (kind, id) => (kind === ALL ? ALL : `${kind}:${id}`);
-const epochOf = (event) => String(event.event_id ?? "").replace(/-\d+$/, "");
-
-// The offset of an event in a subscription's topic; null where the server sends none.
-function offsetIn(event, kind) {
-  return event.offsets?.[kind === ALL ? "all" : kind] ?? null;
-}
+const selectorOf = (kind, id) => (kind === ALL ? "all" : { [kind]: id });
+const epochOf = (event) => event.event_id.slice(0, event.event_id.lastIndexOf("-"));
 
 function countsOf({ live, replayed, resumed }) {
   const parts = [`${live} live`];
@@ -21,157 +19,156 @@ function countsOf({ live, replayed, resumed }) {
   return parts.join(", ");
 }
 
+function completenessOf({ first, last, missing, holes }) {
+  if (missing) {
+    const named = holes.slice(-HOLES_SHOWN).map(({ from, to }) => (from === null ? "?" : from === to ? `#${from}` : `#${from}–#${to}`));
+    return `${grouped(missing)} missing: ${holes.length > HOLES_SHOWN ? "… " : ""}${named.join(", ")}`;
+  }
+  if (first === null) return "";
+  return first === last ? `#${last}` : `#${first}–#${last} complete`;
+}
+
 export class Subscriptions {
   #items = new Map();
-  #list;
-  #hint;
-  #onRemove;
-  #awaitingReplay = []; // keys of topics that are confirmed and not settled, in that order
+  #client = null;
+  #hear;
   #paint = oncePerFrame(() => this.#render());
 
-  constructor(list, hint, onRemove) {
-    this.#list = list;
-    this.#hint = hint;
-    this.#onRemove = onRemove;
+  // `hear` has onReplay(event), onReplayed(key, count, known), onResumed(result), onExecutions(), onLive(), isKnown(event).
+  constructor(hear) {
+    this.#hear = hear;
   }
 
   get wanted() {
     return [...this.#items.values()].map(({ kind, id }) => ({ kind, id }));
   }
 
+  get allLive() {
+    return [...this.#items.values()].every(({ followed }) => followed?.live);
+  }
+
+  // The states of executions of all topics; of those in several the newest.
+  get executions() {
+    const states = new Map();
+    for (const { followed } of this.#items.values()) {
+      for (const [id, state] of followed?.executions.states ?? []) {
+        if (!(states.get(id)?.last >= state.last)) states.set(id, state);
+      }
+    }
+    return [...states.values()].sort((a, b) => b.last - a.last);
+  }
+
   add(kind, id) {
     const key = keyOf(kind, id);
-    if (!this.#items.has(key)) {
-      const counts = { live: 0, replayed: 0, resumed: 0 };
-      this.#items.set(key, { key, kind, id, state: "waiting", settled: false, ...counts, offset: null, epoch: null, row: null });
-    }
+    if (this.#items.has(key)) return;
+    const item = { key, kind, id, followed: null, place: null, row: null, ...blank() };
+    this.#items.set(key, item);
+    if (this.#client) this.#follow(item);
     this.#paint();
   }
 
-  // {epoch, offset} of the last event that came of a topic; nulls when none has.
-  placeOf(kind, id) {
-    const { epoch, offset } = this.#items.get(keyOf(kind, id));
-    return { epoch, offset };
-  }
-
-  waits(kind, id) {
-    return this.#items.get(keyOf(kind, id))?.state === "waiting";
-  }
-
-  // The server took a subscription. Returns {topic, resumedAfter}: the offset that it went on from, null when it began anew.
-  confirm(answer) {
-    const key = keyOf(answer.type, answer[`${answer.type}_id`]);
-    this.add(answer.type, answer[`${answer.type}_id`]);
+  remove(key) {
     const item = this.#items.get(key);
-    const resumedAfter = item.state === "waiting" ? item.offset : null;
-    item.state = "active";
-    // A server that says nothing of recovery does not tell the end of the replay either.
-    item.settled = answer.recovered === undefined;
-    if (answer.recovered && resumedAfter !== null) item.resumed += 1;
-    if (answer.epoch !== item.epoch || item.offset > answer.offset) Object.assign(item, { epoch: null, offset: null });
-    this.#awaitingReplay.push(key);
-    this.#paint();
-    return { topic: key, resumedAfter };
-  }
-
-  // The replay is over, and what comes of this topic from now on is live. Without a replay the topic's own end is the place.
-  settle(kind, id, { epoch, offset }) {
-    const key = keyOf(kind, id);
-    const item = this.#items.get(key);
-    this.#awaitingReplay = this.#awaitingReplay.filter((other) => other !== key);
-    if (!item) return;
-    item.settled = true;
-    if (item.offset === null && typeof offset === "number") Object.assign(item, { epoch, offset });
-  }
-
-  remove(kind, id) {
-    const item = this.#items.get(keyOf(kind, id));
+    item?.followed?.close();
     item?.row?.remove();
-    this.#items.delete(keyOf(kind, id));
+    this.#items.delete(key);
+    this.#hear.onExecutions();
     this.#paint();
   }
 
-  // The server refused a subscription. One that it confirmed before stays.
-  refuse(kind, id) {
-    if (this.waits(kind, id)) this.remove(kind, id);
-  }
-
-  suspend() {
-    this.#awaitingReplay = [];
-    for (const item of this.#items.values()) Object.assign(item, { state: "waiting", settled: false });
+  // Go on over another client.
+  moveTo(client) {
+    this.#client = client;
+    for (const item of this.#items.values()) this.#follow(item);
     this.#paint();
   }
 
-  // Counts a live event. Returns how many events before it never came, by the offsets of the confirmed topics.
-  countLive(event) {
-    let missed = 0;
+  // Subscribe anew from `back` events before the newest. Returns how many topics there are.
+  rewind(back) {
     for (const item of this.#items.values()) {
-      // What comes of a topic before it is settled comes for another one that the event belongs to, and again in the replay.
-      if (!item.settled || !this.#matches(item, event)) continue;
-      item.live += 1;
-      missed = Math.max(missed, this.#advance(item, event));
+      const place = item.followed?.place;
+      if (!place) continue;
+      item.followed.close();
+      item.place = { epoch: place.epoch, offset: Math.max(0, place.offset - back) };
+      item.last = item.place.offset;
+      item.first = Math.min(item.first ?? Infinity, item.last + 1);
+      this.#follow(item);
     }
     this.#paint();
-    return missed;
-  }
-
-  // Counts a replay. Returns {topic, missed}.
-  countReplay(events) {
-    const item = this.#topicOfReplay(events);
-    if (!item) return { topic: "", missed: 0 };
-    item.replayed += events.length;
-    let missed = 0;
-    for (const event of events) missed += this.#advance(item, event);
-    this.#paint();
-    return { topic: item.key, missed };
-  }
-
-  // The server says itself that offsets `from` to `to` of a topic are not coming: do not report the same hole again.
-  skip({ type, from, to, epoch, ...ids }) {
-    const item = this.#items.get(keyOf(type, ids[`${type}_id`]));
-    if (typeof from !== "number" || typeof to !== "number") return 1;
-    if (item) Object.assign(item, { offset: to, epoch });
-    return to - from + 1;
+    return this.#items.size;
   }
 
   resetCounts() {
-    for (const item of this.#items.values()) item.live = item.replayed = item.resumed = 0;
+    for (const item of this.#items.values()) Object.assign(item, blank(), { first: null, last: item.last });
     this.#paint();
   }
 
-  // A replay does not name its topic: it is the first one not settled that all its events belong to. Where the server does not
-  // tell the end of a replay, one message is all of it.
-  #topicOfReplay(events) {
-    for (const [index, key] of this.#awaitingReplay.entries()) {
-      const item = this.#items.get(key);
-      if (!item || !events.every((event) => this.#matches(item, event))) continue;
-      if (item.settled) this.#awaitingReplay.splice(index, 1);
-      return item;
-    }
-    return null;
+  changed() {
+    this.#paint();
   }
 
-  #matches(item, event) {
-    return item.kind === ALL || event[`${item.kind}_id`] === item.id;
+  #follow(item) {
+    const after = item.followed?.place ?? item.place;
+    let replayed = [];
+    let known = 0;
+    const place = item.place ?? after;
+    item.place = null;
+    item.followed = this.#client.subscribe(selectorOf(item.kind, item.id), {
+      executions: true,
+      after: place ?? undefined,
+      onEvent: (event, info) => {
+        this.#count(item, event, info.replayed);
+        if (!info.replayed) return;
+        replayed.push(event);
+        if (this.#hear.isKnown(event)) known += 1;
+        this.#hear.onReplay(event);
+      },
+      onLive: () => {
+        if (replayed.length) this.#hear.onReplayed(item.key, replayed.length, known);
+        replayed = [];
+        known = 0;
+        this.#hear.onLive();
+        this.#paint();
+      },
+      onResumed: (result) => {
+        if (result.recovered) item.resumed += 1;
+        this.#hear.onResumed(result);
+      },
+      onGap: (gap) => this.#skip(item, gap),
+      onExecutions: () => this.#hear.onExecutions(),
+      onRefused: () => this.remove(item.key),
+    });
   }
 
-  #advance(item, event) {
-    const offset = offsetIn(event, item.kind);
-    if (offset === null) return 0;
-    const known = item.epoch === epochOf(event) && item.offset !== null;
-    if (known && offset <= item.offset) return 0;
-    const missed = known ? offset - item.offset - 1 : 0;
-    item.offset = offset;
-    item.epoch = epochOf(event);
-    return missed;
+  #count(item, event, replayed) {
+    item[replayed ? "replayed" : "live"] += 1;
+    const offset = event.offsets[item.kind === ALL ? "all" : item.kind];
+    if (epochOf(event) !== item.epoch) Object.assign(item, { epoch: epochOf(event), last: null, first: null });
+    if (item.last !== null && offset > item.last + 1) this.#skip(item, { from: item.last + 1, to: offset - 1 });
+    item.first ??= offset;
+    item.last = Math.max(offset, item.last ?? 0);
+    this.#paint();
+  }
+
+  #skip(item, { from, to }) {
+    // The client and this page's own check may find the same hole.
+    if (to !== null && item.last !== null && item.last >= to) return;
+    item.holes.push({ from, to });
+    item.missing += from === null ? 1 : to - from + 1;
+    item.last = to;
+    this.#paint();
   }
 
   #render() {
-    this.#hint.hidden = this.#items.size > 0;
+    byId("no-subscriptions").hidden = this.#items.size > 0;
     for (const item of this.#items.values()) {
       item.row ??= this.#makeRow(item);
-      item.row.dataset.state = item.state;
-      setText(item.row.querySelector(".count"), item.state === "active" ? countsOf(item) : "waiting");
+      const active = item.followed?.live ?? false;
+      item.row.dataset.state = active ? "active" : "waiting";
+      setText(item.row.querySelector(".count"), active ? countsOf(item) : "waiting");
+      const complete = item.row.querySelector(".complete");
+      complete.dataset.missing = String(item.missing > 0);
+      setText(complete, completenessOf(item));
     }
   }
 
@@ -182,8 +179,12 @@ export class Subscriptions {
     setText(row.querySelector(".id"), item.id);
     const button = row.querySelector("button");
     button.setAttribute("aria-label", `Remove ${item.key}`);
-    button.addEventListener("click", () => this.#onRemove(item.kind, item.id));
-    this.#list.append(row);
+    button.addEventListener("click", () => this.remove(item.key));
+    byId("subscriptions").append(row);
     return row;
   }
+}
+
+function blank() {
+  return { live: 0, replayed: 0, resumed: 0, epoch: null, first: null, last: null, missing: 0, holes: [] };
 }

@@ -1,4 +1,4 @@
-// The view as a query string: ?workflow=…&bot=…&strategy=…&all_bots=1&transport=…&url=…&autoconnect=1. Never the token.
+// The view as a query string: ?workflow=…&bot=…&strategy=…&all_bots=1&transport=…&url=…&tab=…&autoconnect=1. Never the token.
 
 import { KINDS } from "./subscriptions.js";
 
@@ -10,16 +10,18 @@ export function readView(search) {
   return {
     url: query.get("url"),
     transport: query.get("transport"),
+    tab: query.get("tab"),
     wanted,
     autoconnect: connectNow !== null && connectNow !== "0",
   };
 }
 
-export function writeView({ url, transport, wanted }) {
+export function writeView({ url, transport, tab, wanted }) {
   const query = new URLSearchParams();
   for (const { kind, id } of wanted) query.append(kind, kind === "all_bots" ? "1" : id);
   if (url !== location.origin) query.set("url", url);
   if (transport !== "auto") query.set("transport", transport);
+  if (tab !== "events") query.set("tab", tab);
   query.set("autoconnect", "1");
   return `${location.origin}${location.pathname}?${query}`;
 }

@@ -1,5 +1,6 @@
 """The pages as a user has them: what one does there, what one sees, and what the browser complains of."""
 
+import json
 import os
 import re
 from typing import Any, Final, Literal
@@ -17,9 +18,6 @@ PICTURES: Final = ROOT / "docs" / "img"
 
 #: What a browser itself writes to its console while a server is away.
 LOST_SERVER: Final = re.compile(r"net::ERR_(CONNECTION_\w+|EMPTY_RESPONSE|INCOMPLETE_CHUNKED_ENCODING)|WebSocket connection to")
-
-#: The events on the page, oldest first, as the page got them.
-ROWS: Final = "[...document.querySelectorAll('#events .row')].reverse().map((row) => row.event)"
 
 
 class Watched:
@@ -128,14 +126,24 @@ class ClientPage(Watched):
         await expect(self.part("note").filter(has_text=text).first).to_be_visible()
 
     async def events(self) -> list[dict[str, Any]]:
-        """The events in the list (the newest 500), oldest first."""
-        listed: list[dict[str, Any]] = await self.page.evaluate(ROWS)
-        return listed
+        """The events that pass the filter, oldest first, as the page exports them."""
+        async with self.page.expect_download() as export:
+            await self.part("export").click()
+        lines = (await (await export.value).path()).read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    async def expect_shown(self, text: str) -> None:
+        """`text` is what the list says of itself: `2 of 3 events`."""
+        await expect(self.part("shown")).to_have_text(text)
 
     async def expect_events(self, count: int) -> list[dict[str, Any]]:
         """Wait for so many events in the list; returns them, oldest first."""
-        await expect(self.part("event-row")).to_have_count(count)
-        return await self.events()
+        await self.expect_shown(f"{count:,} event{'s' if count != 1 else ''}" if count else "")
+        return await self.events() if count else []
+
+    async def expect_complete(self, text: str, kind: str, identifier: str = "") -> None:
+        """`text` is what a subscription says of its offsets: `#1–#290 complete`."""
+        await expect(self.topic(kind, identifier).get_by_test_id("complete")).to_have_text(text)
 
 
 class LiveClientsPage(Watched):

@@ -1,6 +1,7 @@
 """What one can press on the test client, and what it says when something is wrong."""
 
 import json
+import re
 
 import pytest
 from playwright.async_api import expect
@@ -110,21 +111,48 @@ async def test_the_list_of_events(deployment: Deployment, tabs: Tabs, publish: P
     await publish([{**event, "type": kind} for event, kind in typed])
     await page.expect_events(3)
     await page.part("type-filter").select_option("a_kind")
-    await expect(page.part("event-row")).to_have_count(2)
+    await page.expect_shown("2 of 3 events")
+    assert [event["number"] for event in await page.events()] == [0, 2]
     await page.part("filter").fill("nothing has this")
     await expect(page.page.get_by_text("No event passes the filter.")).to_be_visible()
     await page.part("filter").fill("")
     await page.part("type-filter").select_option("")
     await page.expect_events(3)
 
-    await page.part("event-row").first.get_by_role("button").click()
-    await expect(page.part("event-json")).to_contain_text('"number": 2')
+    await page.part("event-row").filter(has_text="b_kind").click()
+    await expect(page.part("event-json")).to_contain_text('"number": 1')
+    await page.part("close-inspector").click()
+    await expect(page.part("event-json")).to_be_hidden()
     await page.part("pause").click()
     await publish(run_of(2, "list_wf", start=3))
     await expect(page.part("pause")).to_have_text("Resume (2 new)")
     await expect(page.part("event-row")).to_have_count(3)
     await page.part("pause").click()
+    await expect(page.part("event-row")).to_have_count(5)
     await page.expect_events(5)
     await page.part("clear").click()
     await page.expect_events(0)
     await page.expect_tiles(event=0)
+
+
+async def test_publishing_by_hand(guarded: Server, tabs: Tabs) -> None:
+    page = await tabs.client(guarded, "?workflow=hand_wf&transport=websocket")
+    page.tolerated = re.compile("status of 40[01]")
+    result = page.part("publish-result")
+    await page.part("publish-panel").locator("summary").click()
+    await page.part("publish-workflow").fill("hand_wf")
+    await page.part("publish").click()
+    await expect(result).to_contain_text("token", ignore_case=True)
+
+    await page.connect("websocket", token="right")
+    await page.part("publish-fields").fill("{not json")
+    await page.part("publish").click()
+    await expect(result).to_contain_text("Further fields are not valid JSON")
+    await page.part("publish-fields").fill('{"timestamp": "tomorrow"}')
+    await page.part("publish").click()
+    await expect(result).to_contain_text("timestamp must be ISO 8601")
+    await page.part("publish-fields").fill('{"price": 50234.56}')
+    await page.part("publish").click()
+    await expect(result).to_contain_text("Accepted: signal_generated")
+    (event,) = await page.expect_events(1)
+    assert (event["workflow_id"], event["price"]) == ("hand_wf", 50234.56)

@@ -1,5 +1,6 @@
 """How the test client looks, and how it is used without a mouse."""
 
+import re
 from typing import Final, Literal
 
 import pytest
@@ -67,24 +68,35 @@ async def test_it_fits_and_is_legible(deployment: Deployment, tabs: Tabs) -> Non
         await expect(page.part("actual-transport")).to_have_text("websocket")
     demo = deployment.stack.manage("demo", "--seed", "7", "--rate", "60", "--runs", "6")
     for scheme, page in pages.items():
-        await expect(page.part("event-row").filter(has_text="execution_completed")).to_have_count(6)
+        await page.part("type-filter").select_option("execution_completed")
+        await expect(page.part("shown")).to_have_text(re.compile("^6 of "))
+        await page.part("type-filter").select_option("")
         live, _, _ = (await page.topic("all_bots").locator(".count").inner_text()).partition(" ")
         await page.expect_tiles(event=int(live), missed=0, duplicate=0, error=0)
         await page.photograph(f"test-client-{scheme}.png", 1280, 1080)
+        for tab in ("timeline", "executions"):
+            await page.part(f"tab-{tab}").click()
+            await expect(page.part("run" if tab == "timeline" else "execution")).to_have_count(6)
+            await page.photograph(f"test-client-{tab}-{scheme}.png", 1280, 860)
+        await page.part("tab-events").click()
     assert demo.wait() == 0
     for page in pages.values():
         await show_everything(page)
         for size in (DESKTOP, PHONE):
             await page.page.set_viewport_size(size)
-            assert await page.overflow() == 0
-            assert await page.page.evaluate(FAINT) == []
+            for tab in ("timeline", "executions", "events"):
+                await page.part(f"tab-{tab}").click()
+                assert await page.overflow() == 0
+                assert await page.page.evaluate(FAINT) == []
         for rule in (UNNAMED, DOUBLE_IDS, BROKEN_REFERENCES):
             assert await page.page.evaluate(rule) == []
 
 
 async def show_everything(page: ClientPage) -> None:
-    """Open what is closed at first: the details of an event, statistics, an error."""
-    await page.part("event-row").first.get_by_role("button").click()
+    """Open what is closed at first: the details of an event, statistics, an error, publishing, the fault lab."""
+    for panel in ("publish-panel", "lab"):
+        await page.part(panel).locator("summary").click()
+    await page.part("event-row").first.click()
     await page.part("request-stats").click()
     await page.request_topic("workflow", "x" * 2_000)
     await page.expect_error("invalid_field")
@@ -107,7 +119,7 @@ async def test_without_a_mouse(deployment: Deployment, tabs: Tabs, publish: Publ
 
     async def tab_to(testid: str) -> None:
         focused = "document.activeElement.dataset.testid"
-        for _ in range(40):
+        for _ in range(60):
             await keyboard.press("Tab")
             if await page.page.evaluate(focused) == testid:
                 return
@@ -123,7 +135,19 @@ async def test_without_a_mouse(deployment: Deployment, tabs: Tabs, publish: Publ
     await keyboard.press("Enter")
     await expect(page.topic("workflow", "keyboard_wf")).to_have_attribute("data-state", "active")
     await publish(run_of(1, "keyboard_wf"))
-    await page.expect_events(1)
+    await page.expect_shown("1 event")
+    await tab_to("tab-events")
+    await keyboard.press("ArrowRight")
+    await expect(page.part("tab-timeline")).to_be_focused()
+    await expect(page.part("run")).to_have_count(1)
+    await keyboard.press("ArrowLeft")
+    await tab_to("events")
+    await keyboard.press("ArrowDown")
+    await keyboard.press("Enter")
+    await expect(page.part("event-json")).to_contain_text("keyboard_wf")
+    await keyboard.press("Escape")
+    await expect(page.part("event-json")).to_be_hidden()
+    await expect(page.part("events")).to_be_focused()
     await tab_to("unsubscribe")
     await keyboard.press("Enter")
     await expect(page.topic("workflow", "keyboard_wf")).to_have_count(0)

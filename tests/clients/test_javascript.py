@@ -201,6 +201,7 @@ def test_a_refusal_ends_a_subscription_and_nothing_else(javascript: JavaScript, 
     }
     server.publish(*run_of(1, "good_wf"))
     good.wait("event")
+    assert len(client.all("error")) == 1
 
 
 def test_late_events_are_told(javascript: JavaScript, client: Follower, server: Server) -> None:

@@ -14,6 +14,8 @@ import { fieldsOf, keysOf, topicIn, topicOf } from "./topic.js";
 const RENEW_MS = 1_000;
 const RENEW_MAX_MS = 30_000;
 const REJOIN_MS = 1_000;
+/** A smaller difference of the clocks may as well be the time that the greeting took. */
+const LEAST_SKEW_MS = 2_000;
 
 /** @type {ConnectionState} */
 export const CLOSED = {
@@ -41,8 +43,8 @@ export class WorkflowClient extends Emitter {
   #options;
   /** @type {Map<string, Feed>} */
   #feeds = new Map();
-  /** The feed whose replay is on its way. @type {Feed | null} */
-  #replaying = null;
+  /** Whose requests are not answered yet. The server works on them one after the other. @type {Feed[]} */
+  #asking = [];
   #token = "";
   #lagging = false;
   #connections = 0;
@@ -141,7 +143,7 @@ export class WorkflowClient extends Emitter {
 
   /** @param {"reconnecting" | "disconnected"} status @param {string} reason */
   #lost(status, reason) {
-    this.#replaying = null;
+    this.#asking = [];
     for (const feed of this.#feeds.values()) feed.suspend();
     this.#set({ status, reason, ready: false, authenticated: false, sid: null, transport: null });
   }
@@ -163,15 +165,15 @@ export class WorkflowClient extends Emitter {
     const { socket } = this;
     socket.on("connected", (greeting) => this.#greeted(greeting));
     socket.on("auth_response", (answer) => this.#judged(answer));
-    socket.on("subscribed", (answer) => (this.#replaying = this.#feedOf(answer)));
     socket.on("recent_events", ({ events }) => {
-      for (const event of events) this.#take(event, this.#replaying);
+      const [feed] = this.#asking;
+      if (feed) for (const event of events) this.#take(event, feed);
     });
     socket.on("workflow_event", (event) => {
       this.#take(event, null);
       this.#watchLag(event);
     });
-    socket.on("execution_snapshot", (snapshot) => this.#feedOf(snapshot)?.load(snapshot));
+    socket.on("execution_snapshot", (snapshot) => this.#asking[0]?.load(snapshot));
     socket.on("events_missed", (hole) => this.#missed(hole));
     socket.on("emergency_state", (emergency) => this.emit("emergency", emergency));
     socket.on("server_draining", ({ reconnect_in_ms: delay }) => {
@@ -187,7 +189,8 @@ export class WorkflowClient extends Emitter {
 
   /** @param {{ sid: string, auth_required: boolean, server_time: string }} greeting */
   #greeted({ sid, auth_required: authRequired, server_time }) {
-    this.#set({ sid, authRequired, clockSkewMs: Date.now() - Date.parse(server_time) });
+    const ahead = Date.now() - Date.parse(server_time);
+    this.#set({ sid, authRequired, clockSkewMs: Math.abs(ahead) < LEAST_SKEW_MS ? 0 : ahead });
     // With a token the server's verdict on it follows.
     if (this.#token) return;
     if (authRequired) this.#fail({ code: "token_missing", message: "The server asks for a token." });
@@ -209,11 +212,6 @@ export class WorkflowClient extends Emitter {
     for (const feed of this.#feeds.values()) feed.open();
   }
 
-  /** @param {Answer & Record<string, any>} answer */
-  #feedOf(answer) {
-    return this.#feeds.get(topicIn(answer)?.key ?? "") ?? null;
-  }
-
   /** @param {WorkflowEvent} event @param {Feed | null} replayedTo the feed that it was replayed to; null for a live one */
   #take(event, replayedTo) {
     const all = keysOf(event).flatMap((key) => this.#feeds.get(key) ?? []);
@@ -227,7 +225,8 @@ export class WorkflowClient extends Emitter {
     const topic = topicIn({ type, ...ids });
     /** @type {Gap} */
     const gap = { topic, from, to, reason, ...(topic ? {} : { count, source }) };
-    if (topic) this.#feeds.get(topic.key)?.skip(gap, epoch);
+    const [asking] = this.#asking;
+    if (topic) (asking?.topic.key === topic.key ? asking : this.#feeds.get(topic.key))?.skip(gap, epoch);
     this.emit("gap", gap);
   }
 
@@ -271,8 +270,16 @@ export class WorkflowClient extends Emitter {
 
   /** @param {import("./types.js").TopicName} topic */
   #newFeed(topic) {
+    /** @type {Feed} */
     const feed = new Feed(topic, {
-      send: (name, data, answered) => void this.socket.emit(name, data, answered),
+      send: (name, data, answered) => {
+        this.#asking.push(feed);
+        const asked = this.#asking;
+        this.socket.emit(name, data, (/** @type {Answer} */ answer) => {
+          // Those of an earlier connection are nobody's any more.
+          if (asked === this.#asking) answered((asked.shift(), answer));
+        });
+      },
       ready: () => this.state.ready,
       resumed: (result) => this.emit("resumed", result),
       gap: (gap) => this.emit("gap", gap),
@@ -286,6 +293,6 @@ export class WorkflowClient extends Emitter {
     feed.subscriptions.delete(subscription);
     if (feed.subscriptions.size || this.#feeds.get(feed.topic.key) !== feed) return;
     this.#feeds.delete(feed.topic.key);
-    if (this.state.ready) this.socket.emit("unsubscribe", { type: feed.topic.kind, ...fieldsOf(feed.topic) });
+    if (this.state.ready && feed.wanted) this.socket.emit("unsubscribe", { type: feed.topic.kind, ...fieldsOf(feed.topic) });
   }
 }

@@ -26,12 +26,18 @@ export class Feed {
   subscriptions = new Set();
   /** Requests that are not answered yet, in the order in which the server works on them. @type {Request[]} */
   #requests = [];
+  #joined = false;
   #wire;
 
   /** @param {TopicName} topic @param {Wire} wire */
   constructor(topic, wire) {
     this.topic = topic;
     this.#wire = wire;
+  }
+
+  /** Whether the server has this topic among ours, or is about to. */
+  get wanted() {
+    return this.#joined || this.#requests.length > 0;
   }
 
   /** Bring all subscriptions into force that are not, each from where it was. */
@@ -49,6 +55,7 @@ export class Feed {
   /** The connection is gone, and with it all that was asked for. */
   suspend() {
     this.#requests = [];
+    this.#joined = false;
     for (const each of this.subscriptions) each.live = false;
   }
 
@@ -118,6 +125,7 @@ export class Feed {
 
   /** @param {Request} request @param {Answer} answer */
   #settled({ targets, after }, { epoch = "", offset = 0, recovered = false }) {
+    this.#joined = true;
     for (const each of targets) {
       // Nothing was replayed: its place is the end of the topic as it was.
       if (!each.place) each.progress.begin({ epoch, offset });
