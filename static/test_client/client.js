@@ -85,6 +85,7 @@ function listen(to) {
   on("error", showFailure);
   on("draining", ({ reconnectInMs }) => note(`The server process is about to end; reconnecting in ${(reconnectInMs / 1000).toFixed(1)} s.`));
   on("emergency", showEmergency);
+  on("notice", ({ level, message }) => showNotice(`Operator: ${message}`, level));
   // Below the client, which keeps repetitions from us: whether the server repeats itself.
   to.socket.on("workflow_event", ({ event_id: id }) => {
     if (liveIds.has(id)) meters.add("duplicate");
@@ -164,10 +165,14 @@ function fail(error) {
 }
 
 function showEmergency({ state, reason }) {
-  const notice = byId("notice");
-  notice.hidden = state === "normal";
-  notice.dataset.state = state;
-  setText(notice, `Emergency state of the platform: ${state}${reason ? ` (${reason})` : ""}. Events are delivered all the same.`);
+  const why = reason ? ` (${reason})` : "";
+  showNotice(state === "normal" ? "" : `Emergency state of the platform: ${state}${why}. Events are delivered all the same.`, "critical");
+}
+
+function showNotice(text, level) {
+  byId("notice").hidden = !text;
+  byId("notice").dataset.level = level;
+  setText(byId("notice"), text);
 }
 
 // -- events and executions ---------------------------------------------------------------------------------------------
@@ -302,3 +307,4 @@ setInterval(ping, PING_MS);
 // What runs grows on without events.
 setInterval(() => tabs.shown === "events" || document.hidden || paintExecutions(), GROW_MS);
 if (view.autoconnect) connect();
+performance.mark("interactive");

@@ -76,7 +76,7 @@ async def test_it_fits_and_is_legible(deployment: Deployment, tabs: Tabs) -> Non
         await page.photograph(f"test-client-{scheme}.png", 1280, 1080)
         for tab in ("timeline", "executions"):
             await page.part(f"tab-{tab}").click()
-            await expect(page.part("run" if tab == "timeline" else "execution")).to_have_count(6)
+            await expect(page.part("run" if tab == "timeline" else "execution").nth(5)).to_be_visible()
             await page.photograph(f"test-client-{tab}-{scheme}.png", 1280, 860)
         await page.part("tab-events").click()
     assert demo.wait() == 0

@@ -4,6 +4,7 @@
 //   {"do": "connect", "id", "url", "options"}       `options.tokens`: what getToken gives, one after the other, the last for ever
 //   {"do": "subscribe", "id", "as", "to", "options"}
 //   {"do": "call", "id", "method", "args"}          of the client
+//   {"do": "emit", "id", "name", "data"}            past the client, on its socket
 //   {"do": "end", "id", "as"}                       ends a subscription
 //   {"do": "executions", "id", "as"}                reports "executions"
 //
@@ -44,6 +45,10 @@ const commands = {
       (answer) => report(id, method, answer),
       (error) => report(id, "thrown", error.code ?? String(error)),
     );
+  },
+
+  emit({ id, name, data }) {
+    clients.get(id).socket.emit(name, data);
   },
 
   end({ as }) {

@@ -78,6 +78,9 @@ class JavaScript:
     def call(self, client: Follower, method: str, *args: Any) -> None:
         self._tell(do="call", id=client.name, method=method, args=args)
 
+    def emit(self, client: Follower, name: str, data: Any) -> None:
+        self._tell(do="emit", id=client.name, name=name, data=data)
+
     def end(self, subscription: Follower) -> None:
         self._tell(do="end", **{"as": subscription.name})
 

@@ -204,6 +204,22 @@ def test_a_refusal_ends_a_subscription_and_nothing_else(javascript: JavaScript, 
     assert len(client.all("error")) == 1
 
 
+def test_what_the_server_ends_is_closed_and_can_be_opened_again(
+    javascript: JavaScript, client: Follower, server: Server
+) -> None:
+    ended = javascript.subscribe(client, {"workflow": "ended_wf"})
+    ended.wait("live")
+    javascript.emit(client, "unsubscribe", {"type": "workflow", "workflow_id": "ended_wf"})
+    assert ended.wait("refused")["code"] == "unsubscribed"
+    again = javascript.subscribe(client, {"workflow": "ended_wf"})
+    javascript.end(again)
+    again = javascript.subscribe(client, {"workflow": "ended_wf"})
+    again.wait("live")
+    server.publish(*run_of(2, "ended_wf"))
+    assert numbers(again.wait_events(2)) == [0, 1]
+    assert again.all("refused") == ended.all("event") == []
+
+
 def test_late_events_are_told(javascript: JavaScript, client: Follower, server: Server) -> None:
     subscription = javascript.subscribe(client, {"workflow": "late_wf"})
     subscription.wait("live")

@@ -47,6 +47,7 @@ NOT_RUN: Final = {
     r"python manage\.py token .*": "needs a database with the tokens; tests/access runs each",
     r"pip install \./clients/python": "tests/python_client/test_package.py installs it into a fresh environment",
     r"echo .* \| websocat .*": "tests/examples/test_python_examples.py does, with an event that comes then",
+    r"python -m tests\.browser\.measure_page": "takes a minute of a quiet machine, and checks nothing",
     r"docker compose .*": "needs a docker daemon; tests/test_shipping.py looks at the image's steps and at the compose file",
 }
 

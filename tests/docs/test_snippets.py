@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -11,10 +12,12 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.docs.conftest import TOKEN, Place
-from tests.docs.pages import CLIENT, GUIDE, README, Block, blocks, read
+from tests.docs.pages import CLIENT, GUIDE, README, Block, blocks
 from tests.system.stack import Program, await_condition
 
-JAVASCRIPT: Final = [block for page in (README, GUIDE) for block in blocks(page, "javascript")]
+JAVASCRIPT_CLIENT: Final = ROOT / "clients" / "js" / "README.md"
+JAVASCRIPT: Final = [block for page in (README, GUIDE, JAVASCRIPT_CLIENT) for block in blocks(page, "javascript")]
+TSX: Final = [block for page in (GUIDE, JAVASCRIPT_CLIENT) for block in blocks(page, "tsx")]
 PYTHON: Final = [block for page in (README, GUIDE, CLIENT) for block in blocks(page, "python")]
 
 CLIENTS: Final = [
@@ -57,13 +60,17 @@ def place(request: pytest.FixtureRequest) -> Place:
 def module(block: Block, place: Place, folder: Path) -> Path:
     """The snippet as a program; what a fragment takes for granted stands before it, and what arrives is printed."""
     text = block.text
+    (folder / "node_modules").symlink_to(ROOT / "node_modules")
+    path = folder / "snippet.mjs"
+    if "workflow-events" in text:
+        text += "\nclient.on('event', () => console.log('@' + JSON.stringify({ name: 'workflow_event' })));\n"
+        path.write_text(place.localize(text + "client.on('error', console.error);\n"))
+        return path
     if "io(" not in text:
         text = "const socket = io('http://localhost:8001');\n" + text
     if "import " not in text:
         text = "import { io } from 'socket.io-client';\n" + text
     text += "\nsocket.onAny((name, data) => console.log('@' + JSON.stringify({ name, data })));\n"
-    (folder / "node_modules").symlink_to(ROOT / "node_modules")
-    path = folder / "snippet.mjs"
     path.write_text(place.localize(text))
     return path
 
@@ -80,8 +87,10 @@ def test_javascript(block: Block, place: Place, tmp_path: Path, plain_environmen
     node = program(["node", str(module(block, place, tmp_path))], plain_environment, tmp_path)
     try:
         await_condition(lambda: expected <= arrived(node), lambda: f"{expected} of {arrived(node)}\n{node.log}")
-        if "workflow_event" in block.text:
-            (workflow,) = re.findall(r"workflow_id: ['\"](\w+)['\"]", block.text)
+        if "workflow_event" in block.text or "onEvent" in block.text:
+            named = re.findall(r"workflow(?:_id)?: ['\"](\w+)['\"]", block.text)
+            assert named or 'subscribe("all"' in block.text
+            (workflow,) = named or ["any_workflow"]
             place.server.publish(event_of(workflow), token=place.token)
             await_condition(lambda: arrived(node)["workflow_event"] > 0, lambda: node.log)
         assert "error" not in arrived(node)
@@ -90,13 +99,16 @@ def test_javascript(block: Block, place: Place, tmp_path: Path, plain_environmen
         node.stop()
 
 
-def test_the_react_example_uses_the_hook_as_it_is() -> None:
-    (block,) = blocks(GUIDE, "tsx")
-    hook = read(ROOT / "examples" / "useWorkflowEvents.ts")
-    (used,) = re.findall(r"const \{ (.*?) \} = useWorkflowEvents\(workflowId, \{ url:", block.text)
-    (given,) = re.findall(r"return \{ (events.*?) \};", hook)
-    assert used == given
-    assert re.search(r"export function useWorkflowEvents\(\s*workflowId: string,\s*\{ url = ", hook)
+@pytest.mark.parametrize("block", TSX, ids=str)
+def test_tsx_compiles_against_the_types_of_the_client(block: Block, tmp_path: Path) -> None:
+    tools = ROOT / "node_modules" / ".bin"
+    types = subprocess.run([tools / "tsc", "--project", ROOT / "clients" / "js"], capture_output=True, text=True, check=False)
+    assert types.returncode == 0, types.stdout
+    (tmp_path / "node_modules").symlink_to(ROOT / "node_modules")
+    (tmp_path / "snippet.tsx").write_text(block.text)
+    options = ("--ignoreConfig", "--strict", "--noEmit", "--jsx", "react-jsx", "--module", "nodenext", "--target", "es2023")
+    done = subprocess.run([tools / "tsc", *options, "snippet.tsx"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 # -- Python ------------------------------------------------------------------------------------------------------------

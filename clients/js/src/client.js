@@ -175,6 +175,9 @@ export class WorkflowClient extends Emitter {
     });
     socket.on("execution_snapshot", (snapshot) => this.#asking[0]?.load(snapshot));
     socket.on("events_missed", (hole) => this.#missed(hole));
+    // Not asked for by us: an operator ended it.
+    socket.on("unsubscribed", (answer) => this.#feeds.get(topicIn(answer)?.key ?? "")?.revoke());
+    socket.on("notice", (notice) => this.emit("notice", notice));
     socket.on("emergency_state", (emergency) => this.emit("emergency", emergency));
     socket.on("server_draining", ({ reconnect_in_ms: delay }) => {
       this.emit("draining", { reconnectInMs: delay });

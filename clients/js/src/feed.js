@@ -7,7 +7,7 @@ import { fieldsOf, placeOf } from "./topic.js";
 
 /** How long to wait before a request that failed for a passing reason is made again. */
 const RETRY_MS = 2_000;
-const PASSING = ["history_unavailable", "internal_error"];
+const PASSING = ["history_unavailable", "internal_error", "rate_limited"];
 
 /** @typedef {{ type?: string, epoch?: string, offset?: number, recovered?: boolean, code?: string, message?: string }} Answer */
 
@@ -92,6 +92,14 @@ export class Feed {
   /** @param {Gap} gap @param {string} epoch */
   skip(gap, epoch) {
     for (const each of this.#requests[0]?.targets ?? this.subscriptions) each.skip(gap, epoch);
+  }
+
+  /** The server has ended it. While something is asked for, this is the answer to an end of our own. */
+  revoke() {
+    if (!this.#joined || this.#requests.length) return;
+    this.#joined = false;
+    const targets = [...this.subscriptions];
+    this.#refused({ targets, after: null }, { code: "unsubscribed", message: "The server ended the subscription." });
   }
 
   /** @param {Subscription[]} targets */

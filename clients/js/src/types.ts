@@ -159,6 +159,9 @@ export type ErrorCode =
   | "history_unavailable"
   | "internal_error"
   | "connection_failed"
+  | "rate_limited"
+  | "too_many_connections"
+  | "unsubscribed"
   | "token_missing"
   | "token_unavailable";
 
@@ -208,7 +211,7 @@ export interface SubscribeOptions {
   onLive?: () => void;
   onResumed?: (result: Resumed) => void;
   onGap?: (gap: Gap) => void;
-  /** The server refused the subscription for good; it is closed. */
+  /** The server refused the subscription for good, or ended it; it is closed. */
   onRefused?: (failure: Failure) => void;
 }
 
@@ -235,6 +238,8 @@ export interface ClientEvents {
   error: [failure: Failure];
   /** The server process is about to end; the client moves to another one by itself. */
   draining: [notice: { reconnectInMs: number }];
+  /** A message of an operator to the people in front of this client. */
+  notice: [notice: { level: "info" | "warning" | "critical"; message: string; timestamp: string }];
   /** The platform's emergency state. */
   emergency: [emergency: { state: string; reason: string | null; since: string | null }];
 }
