@@ -61,6 +61,7 @@ export class Subscriptions {
   add(kind, id) {
     const key = keyOf(kind, id);
     if (this.#items.has(key)) return;
+    // `place` is where to go on, if not where `followed` is.
     const item = { key, kind, id, followed: null, place: null, row: null, ...blank() };
     this.#items.set(key, item);
     if (this.#client) this.#follow(item);
@@ -108,25 +109,23 @@ export class Subscriptions {
   }
 
   #follow(item) {
-    const after = item.followed?.place ?? item.place;
-    let replayed = [];
+    const after = item.place ?? item.followed?.place ?? undefined;
+    let replayed = 0;
     let known = 0;
-    const place = item.place ?? after;
     item.place = null;
     item.followed = this.#client.subscribe(selectorOf(item.kind, item.id), {
       executions: true,
-      after: place ?? undefined,
+      after,
       onEvent: (event, info) => {
         this.#count(item, event, info.replayed);
         if (!info.replayed) return;
-        replayed.push(event);
+        replayed += 1;
         if (this.#hear.isKnown(event)) known += 1;
         this.#hear.onReplay(event);
       },
       onLive: () => {
-        if (replayed.length) this.#hear.onReplayed(item.key, replayed.length, known);
-        replayed = [];
-        known = 0;
+        if (replayed) this.#hear.onReplayed(item.key, replayed, known);
+        replayed = known = 0;
         this.#hear.onLive();
         this.#paint();
       },
