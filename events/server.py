@@ -49,6 +49,13 @@ class EventServer(Server):
             return
         self._draining = asyncio.ensure_future(self._drain())
 
+    def stop(self) -> None:
+        try:
+            super().stop()
+        except error.ReactorNotRunning:
+            # A further signal while it ends changes nothing.
+            pass
+
     async def _drain(self) -> None:
         try:
             await self.application.drain()
