@@ -83,7 +83,7 @@ TABLE: Final = (
         targets=(Target(_COST, 0.4, "node"), Target(_COST, 0.8, "nchan"), Target("p99_ms", 25.0), *_ALL),
     ),
     Case(
-        "topics-1000",
+        "workflows-1000",
         "1,000 clients on 1,000 workflows, 5,000 ev/s",
         Load(clients=1_000, topics=1_000, rate=5_000),
         targets=(Target(_COST, 0.7, "node"), *_ALL),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cases import CASES, TABLE
+from bench.cases import CASES, GROWTH, TABLE
 from bench.load import Load
 from bench.paths import ROOT
 from bench.peer import PEERS_BY_NAME, Place
@@ -72,3 +72,7 @@ def test_an_interrupted_run_leaves_nothing_behind() -> None:
     assert bench.returncode == 130, errors
     assert "interrupted" in errors
     assert [pid for pid in started if Path(f"/proc/{pid}").exists()] == []
+
+
+def test_every_case_has_a_name_of_its_own() -> None:
+    assert len(CASES) == len(TABLE) + len(GROWTH)
