@@ -9,6 +9,8 @@ for tool in redis-server chromium nginx; do
 done
 # The package brings promtool, which looks at the alert rules; the server itself is not started.
 command -v promtool >/dev/null 2>&1 || missing="$missing prometheus"
+# Compiles the benchmark's load client.
+command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
 if [ -n "$missing" ]; then
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
         echo "test: the tests need these programs, please install them:$missing" >&2
