@@ -90,12 +90,12 @@ def test_filters(filters: dict[str, str], found: list[str]) -> None:
 
 
 def test_ten_thousand_clients() -> None:
-    """Every client is on exactly one page, in order, whatever it is sorted by."""
+    """Every client is on exactly one page, and pages are in order, whatever the table is sorted by."""
     clients = [row(f"s{number:05}", f"web-{number % 4}", sent=number % 97, lagging=not number % 5) for number in range(10_000)]
+    listed = [client.sid for page in range(1, 101) for client in select(clients, Query(order="-sent", page=str(page)))]
+    assert len(set(listed)) == 10_000
     for column in COLUMNS:
-        pages = [select(clients, Query(order=f"-{column.key}", page=str(page))) for page in range(1, 101)]
-        listed = [client for page in pages for client in page]
-        assert len({client.sid for client in listed}) == 10_000
-        values = [column.value(client) for client in listed]
+        pages = [select(clients, Query(order=f"-{column.key}", page=page)) for page in ("1", "50", "100")]
+        values = [column.value(client) for page in pages for client in page]
         assert values == sorted(values, reverse=True)
     assert select(clients, Query(filters={"lagging": "yes", "process": "web-0"})).paginator.count == 500
