@@ -7,13 +7,14 @@ reported at once, by every management command and when a server starts.
     events.E002  production without REDIS_URL             events.W002  a token that can be guessed
     events.E004  production without ALLOWED_HOSTS         events.W003  a short SECRET_KEY
     events.E005  WS_JWT_* that must not be used           events.W004  the browser's Socket.IO client is not installed
-                                                          events.W005  a variable that nothing reads
+    events.E010  workers without REDIS_URL                events.W005  a variable that nothing reads
                                                           events.W006  static files are not collected
                                                           events.W007  made-up events in production
                                                           events.W008  any web page may connect in production
                                                           events.W009  no dashboard elsewhere may connect in production
                                                           events.W010  only access tokens of the database get in
                                                           events.W011  signed tokens of any audience and issuer count
+                                                          events.W012  workers that share a port behind a proxy
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,7 +39,7 @@ MIN_SECRET_KEY_LENGTH: Final = 32
 def check_configuration(app_configs: Sequence[AppConfig] | None = None, **_options: Any) -> list[checks.CheckMessage]:
     """All that is to be said about the configuration."""
     config = EventsConfig.from_settings()
-    messages = [*_authentication(config), *_signed_tokens(config), *_unknown_variables(), *_browser_client()]
+    messages = [*_authentication(config), *_signed_tokens(config), *_workers(config), *_unknown_variables(), *_browser_client()]
     return [*messages, *_production(config)] if settings.PRODUCTION else messages
 
 
@@ -80,6 +81,23 @@ def _signed_tokens(config: EventsConfig) -> Iterator[checks.CheckMessage]:
             "Signed tokens count whoever issued them and whatever service they are for: one for another service gets in here.",
             hint="Set WS_JWT_AUDIENCE and WS_JWT_ISSUER to what your login writes into tokens for this server.",
             id="events.W011",
+        )
+
+
+def _workers(config: EventsConfig) -> Iterator[checks.CheckMessage]:
+    if settings.WS_WORKERS == 1:
+        return
+    if config.embedded:
+        yield checks.Error(
+            f"WS_WORKERS is {settings.WS_WORKERS}, but REDIS_URL is not set: no worker would know the others' events.",
+            hint="Set REDIS_URL to the Redis in which they meet, or WS_WORKERS=1.",
+            id="events.E010",
+        )
+    if settings.WS_PROXY_HEADERS:
+        yield checks.Warning(
+            "Workers share their port by the client's address, and behind a proxy every client has the proxy's.",
+            hint="Start several servers with a port of their own and list each in the proxy, as deploy/nginx.conf does.",
+            id="events.W012",
         )
 
 

@@ -46,6 +46,17 @@ class TwistedTransport(Protocol):
     def write(self, data: bytes) -> None: ...
 
 
+class AsyncioTransport(Protocol):
+    """What we use of `asyncio.WriteTransport`. uvloop's transports have it, but do not derive from that class."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def is_closing(self) -> bool: ...
+
+    def get_write_buffer_size(self) -> int: ...
+
+
+_ASYNCIO_METHODS = ("write", "is_closing", "get_write_buffer_size")
 _TWISTED_ATTRIBUTES = tuple(TwistedTransport.__annotations__)
 
 
@@ -116,9 +127,10 @@ class TwistedPipe(FramedPipe):
 
 
 class AsyncioPipe(FramedPipe):
-    """A WebSocket under uvicorn: an asyncio transport writes at once while nothing is queued."""
+    """A WebSocket under uvicorn. asyncio's transport writes at once while nothing is queued, uvloop's by the end of this turn
+    of the loop."""
 
-    def __init__(self, transport: asyncio.WriteTransport) -> None:
+    def __init__(self, transport: AsyncioTransport) -> None:
         super().__init__()
         self._transport = transport
 
@@ -262,11 +274,10 @@ def _daphne_transport(send: Send) -> TwistedTransport | None:
     return transport if plain and not getattr(transport, "TLS", False) else None
 
 
-def _uvicorn_transport(send: Send) -> asyncio.WriteTransport | None:
+def _uvicorn_transport(send: Send) -> AsyncioTransport | None:
     """uvicorn passes `send` as a bound method of the object that owns `transport`."""
     owner = getattr(send, "__self__", None)
-    transport = getattr(owner, "transport", None)
-    if not isinstance(transport, asyncio.WriteTransport) or not type(owner).__module__.startswith("uvicorn."):
-        return None
+    transport: AsyncioTransport | None = getattr(owner, "transport", None)
+    fitting = all(hasattr(transport, name) for name in _ASYNCIO_METHODS)
     # TLS is fine here: an asyncio SSL transport encrypts what it is given.
-    return transport
+    return transport if fitting and type(owner).__module__.startswith("uvicorn.") else None

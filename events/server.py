@@ -1,9 +1,13 @@
 """daphne, with a backlog for reconnect storms, clear words when it cannot listen, and an end that takes clients along."""
 
 import asyncio
+import functools
+import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -27,12 +31,41 @@ PING_INTERVAL_S = 20
 PING_TIMEOUT_S = 30
 
 
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """What a worker has from its parent (`events.workers`): the socket to listen on, and a pipe that closes with the parent."""
+
+    listener: int
+    lifeline: int
+
+
 class EventServer(Server):
     """daphne's server. `failure` says why it could not listen."""
 
     failure = ""
     announce: Callable[[], None]
     _draining: "asyncio.Future[None] | None" = None
+
+    def __init__(self, *, inherited: Inherited | None = None, **options: Any) -> None:
+        self._inherited = inherited
+        super().__init__(**options)
+        if inherited is not None:
+            # daphne wants to be told of an address at first.
+            self.endpoints: list[str] = []
+            self.ready_callable = functools.partial(self._adopt, inherited.listener)
+
+    def _adopt(self, descriptor: int) -> None:
+        """Listen on the socket of the parent."""
+        with socket.socket(fileno=descriptor) as listener:
+            # The reactor makes a descriptor of its own.
+            port = reactor.adoptStreamPort(listener.fileno(), listener.family, self.http_factory)
+        self.listeners.append(defer.succeed(port))
+        self.listen_success(port)
+
+    def _orphaned(self, lifeline: int) -> None:
+        asyncio.get_running_loop().remove_reader(lifeline)
+        log.warning("parent_gone", worker_pid=os.getpid())
+        self.stop()
 
     def listen_success(self, port: Any) -> None:
         super().listen_success(port)
@@ -65,6 +98,9 @@ class EventServer(Server):
 
     async def _start(self) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._terminate)
+        if self._inherited is not None:
+            lifeline = self._inherited.lifeline
+            asyncio.get_running_loop().add_reader(lifeline, self._orphaned, lifeline)
         await self.application.commands()
         address = self.listening_addresses[0] if self.listening_addresses else ("", 0)
         log.info("listening", host=address[0], port=address[1])
@@ -100,15 +136,19 @@ class EventServer(Server):
                 application.cancel()
 
 
-def run_server(application: ServerApplication, host: str, port: int, announce: Callable[[], None]) -> None:
+def run_server(
+    application: ServerApplication, host: str, port: int, announce: Callable[[], None], inherited: Inherited | None = None
+) -> None:
     """Listen and serve until the process is interrupted. `announce` is called once it listens.
 
-    Exits with 1 and one clear line when it cannot listen.
+    With what is `inherited` from a parent, it listens on that socket, and ends with the parent. Exits with 1 and one clear
+    line when it cannot listen.
     """
     interface = host.replace(":", r"\:")
     protocol = "tcp6" if ":" in host else "tcp"
     server = EventServer(
         application=application,
+        inherited=inherited,
         endpoints=[f"{protocol}:port={port}:interface={interface}:backlog={BACKLOG}"],
         # Sockets live as long as their clients; the default ends each after a day.
         websocket_timeout=-1,

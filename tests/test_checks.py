@@ -83,6 +83,22 @@ def test_authentication_without_a_token_is_warned_of_in_development_too(settings
     assert found() == ["events.W010"]
 
 
+def test_workers_need_a_redis_to_meet_in(settings: Settings) -> None:
+    settings.WS_WORKERS = 2
+    settings.EVENTS = EventsConfig()
+    assert found() == ["events.E010"]
+    settings.EVENTS = EventsConfig(redis_url="redis://127.0.0.1:6379/0")
+    assert found() == []
+
+
+def test_workers_behind_a_proxy_are_warned_of(settings: Settings) -> None:
+    settings.EVENTS = EventsConfig(redis_url="redis://127.0.0.1:6379/0")
+    settings.WS_PROXY_HEADERS = True
+    assert found() == []
+    settings.WS_WORKERS = 2
+    assert found() == ["events.W012"]
+
+
 def test_a_missing_browser_client_is_warned_of(settings: Settings, tmp_path: Path) -> None:
     settings.SOCKET_IO_CLIENT = tmp_path / "missing"
     (message,) = check_configuration()

@@ -300,7 +300,11 @@ def test_the_example_can_be_used_as_it_is() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "bench/requirements.txt"])
+#: What scripts/lock.sh makes.
+LOCKED = ["requirements", "requirements-dev", "requirements-uvicorn", "bench/requirements"]
+
+
+@pytest.mark.parametrize("name", [f"{name}.txt" for name in LOCKED])
 def test_every_package_has_an_exact_version_and_hashes(name: str) -> None:
     lines = (ROOT / name).read_text().replace("\\\n", " ").splitlines()
     assert lines
@@ -309,7 +313,7 @@ def test_every_package_has_an_exact_version_and_hashes(name: str) -> None:
         assert re.fullmatch(package + r"(\s+--hash=sha256:[0-9a-f]{64})+", line), line
 
 
-@pytest.mark.parametrize("name", ["requirements", "requirements-dev", "bench/requirements"])
+@pytest.mark.parametrize("name", LOCKED)
 def test_every_package_that_is_asked_for_is_locked_as_it_is_asked_for(name: str) -> None:
     asked = re.findall(r"^([\w.-]+)(?:\[\w+\])?==([\w.]+)", (ROOT / f"{name}.in").read_text(), re.MULTILINE)
     locked = re.findall(r"^([\w.-]+)(?:\[\w+\])?==([\w.]+)", (ROOT / f"{name}.txt").read_text(), re.MULTILINE)

@@ -172,6 +172,7 @@ def add_serve_flags(parser: ArgumentParser) -> None:
     parser.add_argument("--env", metavar="NAME", help="development or production (ENV)")
     parser.add_argument("--host", metavar="ADDRESS", help="the address to listen on (WS_HOST)")
     parser.add_argument("--port", metavar="NUMBER", help="the port to listen on (WS_PORT)")
+    parser.add_argument("--workers", metavar="NUMBER", help="server processes that share the port (WS_WORKERS)")
     parser.add_argument("--auth-token", metavar="TOKEN", help="the token that clients authenticate with (WS_AUTH_TOKEN)")
     parser.add_argument("--require-auth", action="store_true", help="clients must authenticate to subscribe (WS_REQUIRE_AUTH)")
 
@@ -187,6 +188,7 @@ def adopt_serve_flags(argv: Sequence[str]) -> None:
         "ENV": flags.env,
         "WS_HOST": flags.host,
         "WS_PORT": flags.port,
+        "WS_WORKERS": flags.workers,
         "WS_AUTH_TOKEN": flags.auth_token,
         "WS_REQUIRE_AUTH": "true" if flags.require_auth else None,
     }

@@ -37,6 +37,9 @@ ALLOWED_HOSTS = [*env.items("ALLOWED_HOSTS", () if PRODUCTION else ("*",)), *LOC
 WS_HOST = env.text("WS_HOST", "0.0.0.0")
 WS_PORT = env.integer("WS_PORT", 8001, 1, 65_535)
 
+#: Server processes that share the port.
+WS_WORKERS = env.integer("WS_WORKERS", 1, 1, 256)
+
 #: Behind a proxy that sets X-Real-IP and X-Forwarded-Proto itself; else clients could set them.
 WS_PROXY_HEADERS = env.flag("WS_PROXY_HEADERS", default=False)
 _trusted_proxies = env.networks("WS_TRUSTED_PROXIES")

@@ -1,10 +1,16 @@
 """The ways out that need no real socket: long-polling's outbox, and ASGI `send`."""
 
 import asyncio
+import functools
+import socket
+from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from events.fanout.wire import Bundle, WireMessage
-from events.pipes import MAX_POLL_PACKETS, AsgiPipe, PollingPipe, websocket_pipe
+from events.pipes import MAX_POLL_PACKETS, AsgiPipe, AsyncioPipe, PollingPipe, TwistedPipe, websocket_pipe
 from tests.fanout.support import turns, until
 
 #: More than any test writes.
@@ -145,3 +151,87 @@ async def test_a_shut_pipe_still_sends_what_it_has_and_nothing_more() -> None:
 
 async def test_an_unknown_server_gets_the_portable_way() -> None:
     assert isinstance(websocket_pipe(Server().send), AsgiPipe)
+
+
+class Transport:
+    """A Twisted connection with nothing queued."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self.connected, self.disconnecting, self.offset = 1, 0, 0
+        self.dataBuffer, self._tempDataLen = b"", 0
+        self._tempDataBuffer: list[bytes] = []
+        self.socket = end
+
+    def write(self, data: bytes) -> None:
+        self._tempDataBuffer.append(data)
+        self._tempDataLen += len(data)
+
+
+class DaphneProtocol:
+    """What daphne's `send` is bound to."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
+
+
+def daphne_send(transport: Transport) -> Any:
+    async def handle_reply(protocol: DaphneProtocol, message: dict[str, Any]) -> None: ...
+
+    return functools.partial(handle_reply, DaphneProtocol(transport))
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with ours, theirs:
+        yield ours, theirs
+
+
+async def test_a_frame_goes_to_the_socket_at_once_and_behind_what_is_queued(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = ends
+    transport = Transport(ours)
+    pipe = websocket_pipe(daphne_send(transport))
+    bundle = Bundle([message("a"), message("b")])
+    assert pipe.offer(bundle, ROOM)
+    assert (theirs.recv(100), pipe.pending) == (bundle.frame, 0)
+    transport.write(b"queued")
+    assert pipe.offer(bundle, 6)
+    assert b"".join(transport._tempDataBuffer) == b"queued" + bundle.frame
+    assert not pipe.offer(bundle, 6)
+    assert pipe.pending == 6 + len(bundle.frame)
+
+
+async def test_what_a_full_socket_does_not_take_is_queued(ends: tuple[socket.socket, socket.socket]) -> None:
+    transport = Transport(ends[0])
+    pipe = websocket_pipe(daphne_send(transport))
+    bundle = Bundle([message("x" * 3_000_000)])
+    assert pipe.offer(bundle, ROOM)
+    assert 0 < pipe.pending < len(bundle.frame)
+    left = pipe.pending
+    assert not pipe.offer(bundle, left - 1)
+    assert transport._tempDataBuffer == [bundle.frame[-left:]]
+
+
+@pytest.mark.parametrize("missing", ["socket", "dataBuffer", "_tempDataBuffer", "_tempDataLen"])
+async def test_a_twisted_with_other_names_gets_the_portable_way(
+    missing: str, ends: tuple[socket.socket, socket.socket]
+) -> None:
+    transport = Transport(ends[0])
+    assert isinstance(websocket_pipe(daphne_send(transport)), TwistedPipe)
+    delattr(transport, missing)
+    assert isinstance(websocket_pipe(daphne_send(transport)), AsgiPipe)
+
+
+async def test_a_uvicorn_whose_transport_tells_no_backlog_gets_the_portable_way() -> None:
+    class Owner:
+        transport = SimpleNamespace(write=None, is_closing=None)
+
+        async def send(self, message: dict[str, Any]) -> None: ...
+
+    Owner.__module__ = "uvicorn.protocols.other"
+    assert isinstance(websocket_pipe(Owner().send), AsgiPipe)
+    Owner.transport.get_write_buffer_size = lambda: 0
+    assert isinstance(websocket_pipe(Owner().send), AsyncioPipe)

@@ -33,7 +33,7 @@ PUBLISHES: Final = (
 )
 
 #: Serves until it is interrupted.
-SERVES: Final = (r"make run", r"python manage\.py serve.*")
+SERVES: Final = (r"make run", r"python manage\.py serve.*", r"uvicorn wsproject\.asgi:application .*")
 
 #: Works until it is interrupted, and says so in its log.
 WORKS: Final = (r"python manage\.py runbus",)
@@ -48,6 +48,7 @@ NOT_RUN: Final = {
     r"pip install \./clients/python": "tests/python_client/test_package.py installs it into a fresh environment",
     r"echo .* \| websocat .*": "tests/examples/test_python_examples.py does, with an event that comes then",
     r"python -m tests\.browser\.measure_page": "takes a minute of a quiet machine, and checks nothing",
+    r"pip install --require-hashes -r requirements-uvicorn\.txt": "would change what runs this, which has it all",
     r"docker compose .*": "needs a docker daemon; tests/test_shipping.py looks at the image's steps and at the compose file",
 }
 

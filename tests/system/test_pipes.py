@@ -16,9 +16,13 @@ WAYS = {
     "daphne": ("daphne", "/", "TwistedPipe"),
     "daphne-wrapped": ("daphne", "/wrapped", "AsgiPipe"),
     "uvicorn": ("uvicorn", "/", "AsyncioPipe"),
+    "uvloop": ("uvloop", "/", "AsyncioPipe"),
     "uvicorn-wrapped": ("uvicorn", "/wrapped", "AsgiPipe"),
     "wsproto": ("wsproto", "/", "AsyncioPipe"),
 }
+
+#: As docs/operations.md has it.
+UVLOOP = ("--loop", "uvloop", "--http", "httptools", "--ws", "websockets-sansio")
 
 #: Through daphne's `send` nobody can see what its transport has not sent yet.
 WAYS_THAT_TELL = [way for way in WAYS if way != "daphne-wrapped"]
@@ -30,8 +34,9 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Serv
     with Stack(folder) as stack:
         started = {
             "daphne": stack.daphne(APPLICATION, wait=False),
-            "uvicorn": stack.uvicorn(APPLICATION, wait=False),
-            "wsproto": stack.uvicorn(APPLICATION, "--ws", "wsproto", wait=False),
+            "uvicorn": stack.uvicorn(APPLICATION, "--loop", "asyncio", wait=False),
+            "uvloop": stack.uvicorn(APPLICATION, *UVLOOP, wait=False),
+            "wsproto": stack.uvicorn(APPLICATION, "--loop", "asyncio", "--ws", "wsproto", wait=False),
         }
         for server in started.values():
             await_condition(lambda server=server: server.get("/pending")[0] == 200, lambda server=server: server.log)  # type: ignore[misc]
