@@ -26,6 +26,9 @@ OUTAGE_S: Final = 60.0
 RETRY_S: Final = 0.1
 REPLY_TIMEOUT_S: Final = 5.0
 
+#: Entries at the end of the stream among which the last event is looked for.
+LAST_ENTRIES: Final = 1_000
+
 
 class Publisher:
     """The only writer of its stream.
@@ -95,11 +98,11 @@ class Publisher:
         self._landed = landed
 
     async def _last_number(self) -> int:
-        entries = await self._ask("XREVRANGE", self._stream, "+", "-", "COUNT", 1)
-        if not entries:
-            return 0
-        _, fields = entries[0]
-        number: int = orjson.loads(fields[STREAM_FIELD.encode()])[FIELD]["n"]
+        entries = await self._ask("XREVRANGE", self._stream, "+", "-", "COUNT", LAST_ENTRIES)
+        # The relay's canaries are among them.
+        documents = (fields.get(STREAM_FIELD.encode()) for _, fields in entries)
+        last = next((document for document in documents if document is not None), None)
+        number: int = orjson.loads(last)[FIELD]["n"] if last is not None else 0
         return number
 
     async def _ask(self, *command: Any) -> Any:
