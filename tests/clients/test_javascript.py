@@ -1,10 +1,12 @@
 """The JavaScript client against real servers."""
 
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 
 from tests.clients.javascript import Follower, JavaScript
@@ -12,6 +14,7 @@ from tests.redis_server import RedisServer
 from tests.system.event_data import assert_contiguous, event, numbers, run_of
 from tests.system.stack import Server, Stack
 
+SECRET = "s" * 32
 JOURNAL = 150
 FLOOD = 6 * JOURNAL
 
@@ -188,6 +191,34 @@ def test_a_token_is_renewed(javascript: JavaScript, guarded: Server) -> None:
     assert unknown.wait("thrown") == "authentication_required"
     javascript.call(unknown, "authenticate", "right")
     unknown.wait_state(ready=True)
+
+
+def signed(seconds: float) -> str:
+    """A token that ends so soon."""
+    return jwt.encode({"sub": "js", "scope": "all", "exp": time.time() + seconds}, SECRET, "HS256")
+
+
+def test_a_token_that_ends_is_renewed_in_time_or_later_without_a_loss(javascript: JavaScript, tmp_path: Path) -> None:
+    with Stack(tmp_path, WS_JWT_SECRET=SECRET, WS_JWT_LEEWAY_S="0", WS_AUTH_TOKEN="right") as stack:
+        assert stack.manage("bootstrap").wait() == 0
+        server = stack.serve()
+        renewing = javascript.connect(server.url, tokens=[signed(8), signed(900)])
+        ended = javascript.connect(server.url, token=signed(8))
+        first, second = (javascript.subscribe(each, {"workflow": "jwt_wf"}) for each in (renewing, ended))
+        for each in (first, second):
+            each.wait("live")
+        assert ended.wait("error")["code"] == "token_expired"
+        ended.wait_state(ready=False, status="connected")
+        server.publish(*run_of(3, "jwt_wf"), token="right")
+        assert numbers(first.wait_events(3)) == [0, 1, 2]
+        javascript.call(ended, "authenticate", signed(900))
+        assert numbers(second.wait_events(3)) == [0, 1, 2]
+        second.wait("live", 2)
+        assert first.all("refused", "gap") == second.all("refused", "gap") == renewing.all("error") == []
+        assert len(first.all("live")) == 1
+        for client in (renewing, ended):
+            javascript.call(client, "close")
+            client.wait_state(status="disconnected")
 
 
 def test_a_refusal_ends_a_subscription_and_nothing_else(javascript: JavaScript, client: Follower, server: Server) -> None:

@@ -14,6 +14,9 @@ import { fieldsOf, keysOf, topicIn, topicOf } from "./topic.js";
 const RENEW_MS = 1_000;
 const RENEW_MAX_MS = 30_000;
 const REJOIN_MS = 1_000;
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+/** What ends the token of a connection. */
+const ENDED = ["token_expired", "token_revoked"];
 /** A smaller difference of the clocks may as well be the time that the greeting took. */
 const LEAST_SKEW_MS = 2_000;
 
@@ -175,6 +178,10 @@ export class WorkflowClient extends Emitter {
     });
     socket.on("execution_snapshot", (snapshot) => this.#asking[0]?.load(snapshot));
     socket.on("events_missed", (hole) => this.#missed(hole));
+    socket.on("subscription_revoked", ({ code, ...answer }) => {
+      const message = "The token does not cover the subscription.";
+      if (!ENDED.includes(code)) this.#feeds.get(topicIn(answer)?.key ?? "")?.revoke({ code, message });
+    });
     // Not asked for by us: an operator ended it.
     socket.on("unsubscribed", (answer) => this.#feeds.get(topicIn(answer)?.key ?? "")?.revoke());
     socket.on("notice", (notice) => this.emit("notice", notice));
@@ -186,7 +193,9 @@ export class WorkflowClient extends Emitter {
     });
     socket.on("error", (failure) => {
       this.#fail(failure);
+      if (ENDED.includes(failure.code)) this.#tokenEnded();
       if (failure.code === "authentication_required") this.#renew();
+      if (failure.code === "authentication_unavailable") this.#renew(true);
     });
   }
 
@@ -200,12 +209,13 @@ export class WorkflowClient extends Emitter {
     else this.#ready();
   }
 
-  /** @param {{ success: boolean, message: string }} answer */
-  #judged({ success, message }) {
+  /** @param {{ success: boolean, message: string, code?: string, expires_at?: string }} answer */
+  #judged({ success, message, code = "invalid_token", expires_at }) {
     // A token that was right stays right.
     this.#set({ authenticated: success || this.state.authenticated });
     if (success) this.#renewals = 0;
-    else this.#fail({ code: "invalid_token", message });
+    else this.#fail({ code, message });
+    if (success && expires_at) this.#renewBefore(Date.parse(expires_at) + this.state.clockSkewMs);
     if (success || !this.state.authRequired) this.#ready();
     else this.#renew();
   }
@@ -261,9 +271,25 @@ export class WorkflowClient extends Emitter {
     return this.#token;
   }
 
-  /** Ask for a new token and give it to the server; the more often in a row, the later. */
-  #renew() {
+  /** The subscriptions go on where they are when there is another token. */
+  #tokenEnded() {
+    for (const feed of this.#feeds.values()) feed.suspend();
+    this.#asking = [];
+    this.#set({ ready: false, authenticated: false });
+    this.#renew();
+  }
+
+  /** Renew a while before a moment, so that nothing is interrupted. @param {number} end */
+  #renewBefore(end) {
     if (!this.#options.getToken) return;
+    clearTimeout(this.#timer);
+    const left = end - Date.now();
+    this.#timer = setTimeout(() => this.#renew(), Math.min(left * 0.8, LONGEST_TIMER_MS));
+  }
+
+  /** Ask for a new token and give it to the server; the more often in a row, the later. `again`: also the one that it had. */
+  #renew(again = false) {
+    if (!this.#options.getToken && !again) return;
     clearTimeout(this.#timer);
     const delay = Math.min(RENEW_MS * 2 ** this.#renewals++, RENEW_MAX_MS);
     this.#timer = setTimeout(async () => this.authenticate(await this.#fetchToken()), delay);

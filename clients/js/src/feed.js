@@ -94,12 +94,16 @@ export class Feed {
     for (const each of this.#requests[0]?.targets ?? this.subscriptions) each.skip(gap, epoch);
   }
 
-  /** The server has ended it. While something is asked for, this is the answer to an end of our own. */
-  revoke() {
+  /**
+   * The server has ended it. While something is asked for, this is the answer to an end of our own.
+   *
+   * @param {Failure} [failure]
+   */
+  revoke(failure = { code: "unsubscribed", message: "The server ended the subscription." }) {
     if (!this.#joined || this.#requests.length) return;
     this.#joined = false;
     const targets = [...this.subscriptions];
-    this.#refused({ targets, after: null }, { code: "unsubscribed", message: "The server ended the subscription." });
+    this.#refused({ targets, after: null }, failure);
   }
 
   /** @param {Subscription[]} targets */

@@ -162,6 +162,9 @@ export type ErrorCode =
   | "rate_limited"
   | "too_many_connections"
   | "unsubscribed"
+  | "insufficient_scope"
+  | "token_expired"
+  | "token_revoked"
   | "token_missing"
   | "token_unavailable";
 
