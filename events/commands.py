@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+from events.access.attempts import TooManyAttempts, attempt
 from events.access.authority import Authority
 from events.access.refusal import Reason, TokenRefused
 from events.conf import EventsConfig
@@ -18,6 +19,7 @@ from events.domain.topics import ALL, ALL_BOTS, KINDS, subscription, topic_name
 from events.fanout import notices
 from events.fanout.hub import Hub
 from events.fanout.session import Session
+from events.limits.tally import Tally
 from events.ports import Unavailable
 from events.subscribe import Subscriber, parse_options
 
@@ -46,6 +48,9 @@ class CommandHandler:
         self._stats = stats
         self._subscriber = Subscriber(hub)
         self._unauthenticated: dict[str, asyncio.TimerHandle] = {}
+        # The connections of each token, and the token of each connection.
+        self._connections = Tally(config.access.connections, config.access.per_token)
+        self._held: dict[str, str] = {}
 
     # -- life of a session ----------------------------------------------------------------------------------------------
 
@@ -96,6 +101,7 @@ class CommandHandler:
     async def disconnect(self, session: Session, reason: str) -> None:
         """Forget a client."""
         self._expect_nothing(session)
+        self._release(session)
         self._hub.remove(session)
         log.info(
             "client_disconnected", sid=session.sid, reason=reason, events_sent=session.sent,
@@ -163,7 +169,11 @@ class CommandHandler:
     async def _authenticate(self, session: Session, data: Any) -> Payload:
         token = _object(data, "token").get("token")
         try:
-            grant = await self._identify(token)
+            with attempt(session.client.address, self._config):
+                grant = await self._identify(token)
+        except TooManyAttempts as refusal:
+            self._hub.counters.count("refused", "attempts")
+            raise CommandError(errors.TOO_MANY_ATTEMPTS, str(refusal), "token") from None
         except TokenRefused as refusal:
             # A token that was right stays right: a later wrong one is refused, and changes nothing.
             answer: Payload = {"success": False, "message": "Invalid token"}
@@ -173,6 +183,7 @@ class CommandHandler:
             log.info("client_refused", sid=session.sid, reason=refusal.reason.value)
             session.emit("auth_response", answer)
             return answer
+        self._hold(session, grant)
         answer = {"success": True, "message": "Authentication successful"}
         if grant.expires_at is not None:
             answer["expires_at"] = iso(grant.expires_at)
@@ -191,6 +202,25 @@ class CommandHandler:
             log.warning("authentication_unavailable", reason=str(error))
             message = "Your token cannot be checked now. Try again in a few seconds."
             raise CommandError(errors.AUTHENTICATION_UNAVAILABLE, message) from error
+
+    def _hold(self, session: Session, grant: Grant) -> None:
+        """Count this connection as one of its token's."""
+        held = self._held.get(session.sid)
+        if grant is OPEN or held == grant.token_id:
+            return
+        if self._connections.is_full_for(grant.token_id):
+            self._hub.counters.count("refused", "connections_per_token")
+            limit = self._config.access.per_token
+            message = f"The token has {limit} connections, as many as it may have (WS_MAX_CONNECTIONS_PER_TOKEN)."
+            raise CommandError(errors.TOO_MANY_CONNECTIONS, message, "token")
+        self._release(session)
+        self._held[session.sid] = grant.token_id
+        self._connections.enter(grant.token_id)
+
+    def _release(self, session: Session) -> None:
+        held = self._held.pop(session.sid, None)
+        if held is not None:
+            self._connections.leave(held)
 
     async def _subscribe(self, session: Session, topic: str, data: Any) -> Payload:
         self._require(session, topic)

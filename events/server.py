@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from daphne.http_protocol import HTTPFactory
 from daphne.server import Server
 from django.conf import settings
 from twisted.internet import defer, error, reactor
 from twisted.python.failure import Failure
 
 from events.asgi import ServerApplication
+from events.http_server import BoundedFactory, Inflow
 
 log = structlog.get_logger("events")
 
@@ -25,10 +27,6 @@ BACKLOG = 4_096
 
 #: Stopping takes at most so long, whatever clients and Redis do.
 STOP_TIMEOUT_S = 1.2
-
-#: Engine.IO has its own heartbeat; daphne's pings are for plain WebSockets, whose clients need none.
-PING_INTERVAL_S = 20
-PING_TIMEOUT_S = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +64,26 @@ class EventServer(Server):
         asyncio.get_running_loop().remove_reader(lifeline)
         log.warning("parent_gone", worker_pid=os.getpid())
         self.stop()
+
+    @property
+    def http_factory(self) -> BoundedFactory:
+        return self._http_factory
+
+    @http_factory.setter
+    def http_factory(self, _daphnes: HTTPFactory) -> None:
+        """daphne makes one of its own when it runs; ours takes its place."""
+        self._http_factory = BoundedFactory(self, settings.EVENTS.access.request_s, settings.MAX_BODY_BYTES)
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> "asyncio.Queue[dict[str, Any]] | None":
+        """As daphne's, but a WebSocket is read no faster than its consumer takes what it sends."""
+        if scope["type"] != "websocket":
+            queue: asyncio.Queue[dict[str, Any]] | None = super().create_application(protocol, scope)
+            return queue
+        inflow = Inflow(protocol.transport, settings.DAPHNE_WEBSOCKET_MAX_MESSAGE_SIZE)
+        scope["asgi"] = {"version": "3.0"}
+        application = self.application(scope, inflow.get, functools.partial(self.handle_reply, protocol))
+        self.connections[protocol]["application_instance"] = asyncio.ensure_future(application)
+        return inflow
 
     def listen_success(self, port: Any) -> None:
         super().listen_success(port)
@@ -156,8 +174,9 @@ def run_server(
         websocket_handshake_timeout=20,
         websocket_max_message_size=settings.DAPHNE_WEBSOCKET_MAX_MESSAGE_SIZE,
         websocket_max_frame_size=settings.DAPHNE_WEBSOCKET_MAX_FRAME_SIZE,
-        ping_interval=PING_INTERVAL_S,
-        ping_timeout=PING_TIMEOUT_S,
+        # Engine.IO has its own heartbeat; these pings are for plain WebSockets.
+        ping_interval=settings.EVENTS.ping_interval_ms / 1000,
+        ping_timeout=settings.EVENTS.ping_timeout_ms / 1000,
         verbosity=0,
         server_name="",
     )

@@ -120,6 +120,9 @@ DAPHNE_WEBSOCKET_MAX_FRAME_SIZE = DAPHNE_WEBSOCKET_MAX_MESSAGE_SIZE = _max_paylo
 # A list of events in one request may be larger than Django's 2.5 MB.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10_485_760
 
+#: The largest body of any request; what it is for may take less.
+MAX_BODY_BYTES = max(DATA_UPLOAD_MAX_MEMORY_SIZE, _max_payload_bytes, EVENTS.event.max_bytes)
+
 # -- applications ------------------------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [

@@ -11,12 +11,13 @@ from django.contrib.auth.models import AbstractUser, AnonymousUser
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import status
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
-from rest_framework.exceptions import APIException, AuthenticationFailed, NotAuthenticated
+from rest_framework.exceptions import APIException, AuthenticationFailed, NotAuthenticated, Throttled
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from events.access.attempts import TooManyAttempts, attempt
 from events.access.identify import identify
 from events.access.refusal import Reason, TokenRefused
 from events.domain import errors
@@ -55,7 +56,10 @@ class BearerToken(BaseAuthentication):
         if not settings.EVENTS.require_auth or scheme.lower() != "bearer":
             return None
         try:
-            return AnonymousUser(), identify(token.strip(), settings.EVENTS)
+            with attempt(request.META.get("REMOTE_ADDR", ""), settings.EVENTS):
+                return AnonymousUser(), identify(token.strip(), settings.EVENTS)
+        except TooManyAttempts as refusal:
+            raise Throttled(refusal.wait_s, str(refusal)) from None
         except TokenRefused as refusal:
             raise AuthenticationFailed(MESSAGES[refusal.reason], refusal.reason.value) from None
 

@@ -1,0 +1,90 @@
+"""Wrong tokens, and tokens with too many connections: over sockets and HTTP."""
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from django.test import Client as Browser
+
+from events.access.attempts import failures
+from events.commands import CommandHandler
+from events.conf import AccessLimits, SessionLimits
+from events.fanout.session import ClientInfo
+from tests.fanout.support import Client, Stage, stage
+
+TOKEN = "sesame-0123456789"
+LIMITS = AccessLimits(auth_failures=3, per_token=2)
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> Iterator[None]:
+    failures.cache_clear()
+    yield
+    failures.cache_clear()
+
+
+@pytest_asyncio.fixture
+async def world() -> AsyncIterator[Stage]:
+    async with stage() as running:
+        config = replace(running.config, auth_tokens=(TOKEN, TOKEN + "-2"), require_auth=True, access=LIMITS)
+
+        async def stats() -> dict[str, Any]:
+            return {}
+
+        running.commands = CommandHandler(running.hub, config, stats)
+        yield running
+
+
+async def client_at(world: Stage, address: str) -> Client:
+    client = Client(SessionLimits())
+    client.session.client = ClientInfo(address)
+    await world.commands.connect(client.session, {})
+    return client
+
+
+async def authenticate(world: Stage, client: Client, token: str) -> Any:
+    answer = await world.commands.handle(client.session, "authenticate", {"token": token})
+    return answer.get("code") or answer["success"]
+
+
+async def test_who_guesses_has_to_wait_and_nobody_else(world: Stage) -> None:
+    guesser, neighbour = await client_at(world, "192.0.2.1"), await client_at(world, "192.0.2.2")
+    assert [await authenticate(world, guesser, f"guess-{number}") for number in range(4)] == [False] * 4
+    assert await authenticate(world, guesser, TOKEN) == "too_many_attempts"
+    # A new connection is no new chance.
+    assert await authenticate(world, await client_at(world, "192.0.2.1"), TOKEN) == "too_many_attempts"
+    assert await authenticate(world, neighbour, TOKEN) is True
+    assert world.hub.counters.labelled["refused:attempts"] == 2
+
+
+async def test_a_right_token_makes_good(world: Stage) -> None:
+    client = await client_at(world, "192.0.2.1")
+    for _ in range(5):
+        assert [await authenticate(world, client, "wrong") for _ in range(3)] == [False] * 3
+        assert await authenticate(world, client, TOKEN) is True
+
+
+async def test_a_token_has_so_many_connections(world: Stage) -> None:
+    first, second, third = [await client_at(world, f"192.0.2.{number}") for number in (1, 2, 3)]
+    assert [await authenticate(world, client, TOKEN) for client in (first, second, first)] == [True] * 3
+    assert await authenticate(world, third, TOKEN) == "too_many_connections"
+    assert not third.session.authenticated
+    assert await authenticate(world, third, TOKEN + "-2") is True
+    await world.commands.disconnect(first.session, "gone")
+    assert await authenticate(world, third, TOKEN) is True
+    assert await authenticate(world, second, TOKEN + "-2") is True
+    assert world.hub.counters.labelled["refused:connections_per_token"] == 1
+
+
+def test_http_waits_with_the_sockets(client: Browser, settings: Any) -> None:
+    settings.EVENTS = replace(settings.EVENTS, auth_tokens=(TOKEN,), require_auth=True, access=LIMITS)
+
+    def status(token: str, address: str = "192.0.2.1") -> int:
+        headers = {"Authorization": f"Bearer {token}"}
+        return client.post("/api/events", b"", "application/json", headers=headers, REMOTE_ADDR=address).status_code
+
+    assert [status("wrong") for _ in range(4)] == [401] * 4
+    assert status(TOKEN) == 429
+    assert status(TOKEN, "192.0.2.2") == 415
