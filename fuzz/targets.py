@@ -163,6 +163,7 @@ async def _carry_out(frames: list[Frame]) -> None:
     hub = Hub(MemoryHistory(HistoryLimits()), 10)
     handler = CommandHandler(hub, EventsConfig(auth_tokens=("right",)), _no_stats)
     session = Session("sid", Dialect.PLAIN, PollingPipe(), SessionLimits(subscriptions=3), ClientInfo(), lambda reason: None)
+    running = asyncio.create_task(hub.run())
     await handler.connect(session, {})
     for name, body in zip(frames[::2], frames[1::2], strict=False):
         try:
@@ -173,6 +174,8 @@ async def _carry_out(frames: list[Frame]) -> None:
         assert answer.get("code") != "internal_error", answer
         orjson.dumps(answer)
     await handler.disconnect(session, "done")
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 @dataclass(frozen=True, slots=True)

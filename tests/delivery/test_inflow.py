@@ -1,0 +1,43 @@
+"""What is read of a WebSocket waits in a queue with an end: the socket is paused and read on."""
+
+import pytest
+
+from events.http_server import QUEUE_MESSAGES, Inflow
+
+
+class Connection:
+    """Counts what a transport is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
+        self.told.append("pause")
+
+    def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
+        self.told.append("resume")
+
+
+@pytest.mark.parametrize(("size", "fits"), [(1, QUEUE_MESSAGES), (500, 20)])
+async def test_a_full_queue_pauses_the_socket_until_half_is_taken(size: int, fits: int) -> None:
+    connection = Connection()
+    inflow = Inflow(connection, max_bytes=10_000)
+    message = {"type": "websocket.receive", "text": "x" * size}
+    for _ in range(fits):
+        inflow.put_nowait(message)
+    assert connection.told == []
+    for _ in range(3):
+        inflow.put_nowait({"type": "websocket.receive", "bytes": b"x" * size})
+    assert connection.told == ["pause"]
+    while inflow.qsize() > fits // 2 + 1:
+        await inflow.get()
+    assert connection.told == ["pause"]
+    while inflow.qsize():
+        await inflow.get()
+    assert connection.told == ["pause", "resume"]
+
+
+async def test_the_end_of_a_connection_is_a_message_without_a_size() -> None:
+    inflow = Inflow(Connection(), max_bytes=10)
+    inflow.put_nowait({"type": "websocket.disconnect", "code": 1000})
+    assert (await inflow.get())["code"] == 1000
