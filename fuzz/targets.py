@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import orjson
 from rest_framework.exceptions import ParseError
 
+from events.access.authority import Authority
 from events.api import MAX_EVENTS, split_events
 from events.commands import CommandHandler
 from events.conf import EventsConfig, HistoryLimits, SessionLimits
@@ -161,7 +162,8 @@ def commands(data: bytes) -> None:
 
 async def _carry_out(frames: list[Frame]) -> None:
     hub = Hub(MemoryHistory(HistoryLimits()), 10)
-    handler = CommandHandler(hub, EventsConfig(auth_tokens=("right",)), _no_stats)
+    config = EventsConfig(auth_tokens=("right",))
+    handler = CommandHandler(hub, config, Authority(config), _no_stats)
     session = Session("sid", Dialect.PLAIN, PollingPipe(), SessionLimits(subscriptions=3), ClientInfo(), lambda reason: None)
     running = asyncio.create_task(hub.run())
     await handler.connect(session, {})

@@ -9,6 +9,7 @@ import pytest_asyncio
 from django.test import Client as Browser
 
 from events.access.attempts import failures
+from events.access.authority import Authority
 from events.commands import CommandHandler
 from events.conf import AccessLimits, SessionLimits
 from events.fanout.session import ClientInfo
@@ -33,7 +34,7 @@ async def world() -> AsyncIterator[Stage]:
         async def stats() -> dict[str, Any]:
             return {}
 
-        running.commands = CommandHandler(running.hub, config, stats)
+        running.commands = CommandHandler(running.hub, config, Authority(config), stats)
         yield running
 
 
