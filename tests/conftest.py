@@ -40,3 +40,11 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
     """The test database is a file: one in memory cannot be used from several threads at once."""
     database = settings.DATABASES["default"]
     database.setdefault("TEST", {})["NAME"] = str(tmp_path_factory.mktemp("database") / "test.sqlite3")
+
+
+@pytest.fixture(autouse=True)
+def _nobody_has_guessed_yet() -> None:
+    """Wrong tokens are remembered by the process; those of one test are not another's."""
+    from events.access.attempts import failures
+
+    failures.cache_clear()

@@ -1,14 +1,12 @@
 """Wrong tokens, and tokens with too many connections: over sockets and HTTP."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
-import pytest
 import pytest_asyncio
 from django.test import Client as Browser
 
-from events.access.attempts import failures
 from events.access.authority import Authority
 from events.commands import CommandHandler
 from events.conf import AccessLimits, SessionLimits
@@ -17,13 +15,6 @@ from tests.fanout.support import Client, Stage, stage
 
 TOKEN = "sesame-0123456789"
 LIMITS = AccessLimits(auth_failures=3, per_token=2)
-
-
-@pytest.fixture(autouse=True)
-def _forget() -> Iterator[None]:
-    failures.cache_clear()
-    yield
-    failures.cache_clear()
 
 
 @pytest_asyncio.fixture
