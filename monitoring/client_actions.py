@@ -7,7 +7,8 @@ from typing import Any, Final
 from django import forms
 from django.contrib import messages
 
-from events.control import NOTICE_LENGTH, ControlReply, Unavailable, disconnect, send_notice, unsubscribe
+from events.access.store import UnknownToken, revoke
+from events.control import NOTICE_LENGTH, ControlReply, Unavailable, describe, disconnect, send_notice, unsubscribe
 
 #: Level of a message on the page, and its text.
 Outcome = tuple[int, str]
@@ -79,6 +80,19 @@ class ClientAction:
                 )
 
 
+def _revoke_token(sid: str, fields: Mapping[str, Any]) -> ControlReply:
+    found = describe(sid)
+    if isinstance(found, ControlReply):
+        return found
+    if not found.token_id:
+        return ControlReply("refused", "This client has given no token.")
+    try:
+        revoke(found.token_id)
+    except UnknownToken as error:
+        return ControlReply("refused", str(error))
+    return ControlReply("done")
+
+
 ACTIONS: Final = {
     action.name: action
     for action in (
@@ -99,6 +113,12 @@ ACTIONS: Final = {
             "Most client programs connect again by themselves, with a new sid.",
             "The client was disconnected.", ConfirmForm,
             lambda sid, fields: disconnect(sid),
+        ),
+        ClientAction(
+            "revoke_token", "revoke_liveclient_token", "Revoke its token", "Revoke the token of this client?",
+            "It is worth nothing from then on, for ever. Every client that gave it loses what it allows within 2 seconds.",
+            "The token was revoked.", ConfirmForm,
+            _revoke_token,
         ),
     )
 }  # fmt: skip

@@ -26,6 +26,7 @@ class LiveClient(models.Model):
             ("notify_liveclient", "Can send notices to live clients"),
             ("unsubscribe_liveclient", "Can unsubscribe live clients"),
             ("disconnect_liveclient", "Can disconnect live clients"),
+            ("revoke_liveclient_token", "Can revoke the tokens of live clients"),
         ]
         verbose_name = "live client"
 

@@ -44,8 +44,9 @@ def logging_config(output: str, level: str) -> dict[str, Any]:
             # Django and its development server bring handlers of their own; every line goes through ours.
             "django": {"handlers": [], "propagate": True, "level": level},
             "django.server": {"handlers": [], "propagate": True, "level": level},
-            # What these say below a warning is of use to their developers only.
+            # What these say below a warning is of use to their developers only; templates tell of each optional variable.
             "asyncio": {"level": "WARNING"},
+            "django.template": {"level": "WARNING"},
             "channels_redis": {"level": "WARNING"},
             # Tells the same traceback once a second while Redis is away.
             "channels_redis.pubsub": {"filters": ["brief"]},

@@ -14,7 +14,12 @@ PAGE = "/admin/monitoring/liveclient/"
 SID = "s-1_x"
 QUOTED = "s-1_5Fx"
 
-FIELDS = {"notice": {"message": "hello", "level": "info"}, "unsubscribe": {"topic": "workflow:w1"}, "disconnect": {}}
+FIELDS = {
+    "notice": {"message": "hello", "level": "info"},
+    "unsubscribe": {"topic": "workflow:w1"},
+    "disconnect": {},
+    "revoke_token": {},
+}
 
 
 @pytest.fixture

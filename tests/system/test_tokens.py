@@ -1,5 +1,6 @@
 """Tokens on real servers: two processes on one Redis and one database."""
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from urllib.parse import quote
 
 import jwt
 import pytest
+import requests
 
 from tests.redis_server import RedisServer
 from tests.system.clients import until
@@ -25,7 +27,7 @@ KINDS: Final = ["node-default", "python-polling", "plain"]
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     variables = {"WS_AUTH_TOKEN": SHARED, "WS_JWT_SECRET": JWT_SECRET, "WS_JWT_AUDIENCE": "events", "LOG_LEVEL": "DEBUG"}
     with RedisServer() as redis, Stack(tmp_path_factory.mktemp("tokens"), redis, **variables) as running:
-        assert running.manage("migrate", "--no-input").wait() == 0
+        assert running.manage("bootstrap").wait() == 0
         running.runbus()
         yield running
 
@@ -85,6 +87,35 @@ async def test_a_token_that_is_revoked_ends_in_every_process(
         assert not client.closed
         assert (await client.call("authenticate", {"token": made["token"]}))["code"] == "token_revoked"
     assert get(servers[0], "/metrics", made["token"])[0] == 401
+
+
+def press(server: Server, sid: str, action: str) -> str:
+    """What the admin's page says after an operator has done something to a client."""
+    with requests.Session() as browser:
+        for address, fields in (
+            ("/admin/login/", {"username": "admin", "password": "admin"}),
+            (f"/admin/monitoring/liveclient/{sid.replace('_', '_5F')}/{action}/", {}),
+        ):
+            browser.get(server.url + address)
+            token = {"csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+            answer = browser.post(server.url + address, fields | token)
+    return answer.text
+
+
+async def test_an_operator_revokes_the_token_of_a_client(stack: Stack, servers: list[Server], connect: Connect) -> None:
+    made = create(stack, "workflow:arb_*")
+    shares, other = [await connect("plain", server) for server in servers]
+    for client in (shares, other):
+        await client.call("authenticate", {"token": made["token"]})
+        await client.call("subscribe_workflow", {"workflow_id": "arb_1"})
+    configured = await connect("plain", servers[1])
+    await configured.call("authenticate", {"token": SHARED})
+    assert "The token was revoked." in await asyncio.to_thread(press, servers[0], other.sid, "revoke_token")
+    for client in (shares, other):
+        await until(lambda client=client: client.all("subscription_revoked"), "the end of the subscription")  # type: ignore[misc]
+    said = await asyncio.to_thread(press, servers[0], configured.sid, "revoke_token")
+    assert "Nothing was done. This token is one of WS_AUTH_TOKEN" in said
+    assert not configured.all("error")
 
 
 async def test_a_login_is_renewed_in_time_and_misses_nothing_or_ends(servers: list[Server], connect: Connect) -> None:
