@@ -6,7 +6,7 @@ sessions directly.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 import structlog
@@ -19,7 +19,6 @@ from events.fanout.wire import WireMessage
 from events.gate import Refused
 from events.origins import cors_headers, header, preflight_headers
 from events.pipes import AsgiPipe, ClosablePipe, PollingPipe, websocket_pipe
-from events.plain_app import PlainApp, PlainEndpoint
 from events.protocol.engineio import (
     UNKNOWN_SID,
     EngineRequest,
@@ -31,6 +30,10 @@ from events.protocol.engineio import (
     parse_request,
 )
 from events.protocol.errors import ProtocolError
+
+if TYPE_CHECKING:
+    # Behind it stand the commands and the tables of tokens; these shells also serve without them.
+    from events.plain_app import PlainApp, PlainEndpoint
 
 log = structlog.get_logger("events")
 
@@ -301,7 +304,7 @@ class EnginePollingConsumer(LeanConsumer):
 class PlainWebSocketConsumer(WebSocketConsumer):
     """The same commands and events as JSON messages, for clients without Socket.IO."""
 
-    def __init__(self, endpoint: PlainEndpoint) -> None:
+    def __init__(self, endpoint: "PlainEndpoint") -> None:
         self.endpoint = endpoint
         self.app: PlainApp | None = None
 
