@@ -139,7 +139,10 @@ class MetricsView(UncachedJSON, ProtectedView):
         parameters=[OpenApiParameter("format", str, enum=["json", *CONTENT_TYPES])],
         tags=["Monitoring"],
         responses={
-            200: MetricsSerializer,
+            (200, "application/json"): MetricsSerializer,
+            (200, "text/plain"): str,
+            (200, "application/openmetrics-text"): str,
+            400: OpenApiResponse(UnavailableSerializer, "The format is not one of these."),
             401: OpenApiResponse(UnavailableSerializer, "The token is missing or not valid."),
             403: OpenApiResponse(UnavailableSerializer, "The token does not have the scope metrics."),
             503: OpenApiResponse(UnavailableSerializer, "What is known of the server processes cannot be read now."),
