@@ -63,19 +63,28 @@ class Executor:
 
     def _add(self, events: list[dict[str, Any]]) -> None:
         for item in events:
-            # An id of our own makes a repeat harmless: Redis refuses the second.
-            self._milliseconds = max(self._milliseconds + 1, time.time_ns() // 1_000_000)
-            self._add_one(f"{self._milliseconds}-1", json.dumps(item))
+            self._add_one(json.dumps(item))
 
-    def _add_one(self, identifier: str, document: str) -> None:
+    def _add_one(self, document: str) -> None:
+        # An id of our own tells whether Redis took an event without saying so. The relay's canaries are on the stream too:
+        # an id that one of them has overtaken is refused, and the event needs a new one.
+        tried: list[str] = []
+
         def taken() -> bool:
             try:
-                self._redis.command("XADD", "workflow_events", identifier, "event", document)
-            except redis.RedisError as error:
-                return "equal or smaller" in str(error)
+                if any(self._redis.command("XRANGE", "workflow_events", identifier, identifier) for identifier in tried):
+                    return True
+                tried.append(self._next_id())
+                self._redis.command("XADD", "workflow_events", tried[-1], "event", document)
+            except redis.RedisError:
+                return False
             return True
 
         await_condition(taken, lambda: f"Redis takes {document}")
+
+    def _next_id(self) -> str:
+        self._milliseconds = max(self._milliseconds + 1, time.time_ns() // 1_000_000)
+        return f"{self._milliseconds}-1"
 
 
 async def subscribe(connect: Connect, server: Server, workflow: str) -> list[AnyClient]:
