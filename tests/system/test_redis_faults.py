@@ -216,7 +216,8 @@ async def test_after_a_flush_clients_are_told_and_go_on(deployment: Deployment, 
     assert after["epoch"] != before["epoch"]
     for client in clients:
         await client.wait("workflow_event", 2 * COUNT)
-        [missed] = told(client)
+        # A canary that begins the stream anew before the relay has noticed shows that the bus lost what it had, too.
+        [missed] = [each for each in told(client) if each["type"] != "bus"]
         expected = {"type": "workflow", "workflow_id": "flushed", "from": None, "to": None, "reason": "history_lost"}
         assert missed == expected | {"epoch": after["epoch"]}
         delivered = client.all("workflow_event")
