@@ -198,7 +198,8 @@ def test_djangos_own_deployment_checks_find_nothing(image: Path, compose: dict[s
 
 def test_redis_keeps_what_it_was_given(compose: dict[str, Any]) -> None:
     redis = compose["services"]["redis"]
-    assert redis["command"][1:] == ["--appendonly", "yes", "--maxmemory-policy", "noeviction"]
+    kept = ["--appendonly", "yes", "--maxmemory-policy", "noeviction"]
+    assert redis["command"][1:] == [*kept, "--client-output-buffer-limit", "pubsub 128mb 64mb 60"]
     assert redis["volumes"] == ["redis:/data"]
 
 
