@@ -12,4 +12,8 @@ latency     latencies in a fixed amount of memory                               
 faults      what is done to the system meanwhile
 report      the tables and the JSON
 conductor   all of it, from start to end
+
+abuse          a soak whose one fault is an attack: quiet, hostile, quiet again
+hostile        the attackers, one function per kind; they run in a process of their own
+abuse_report   the tables and the JSON of that
 """

@@ -63,6 +63,13 @@ class Child:
         if code is not None:
             raise SoakFailed(f"{self.name} ended by itself with code {code}. The end of its output:\n{self._tail()}")
 
+    def finished(self) -> bool:
+        """Whether it has done its work and ended. Raises `SoakFailed` when it ended in another way."""
+        if self._process is not None and self._process.poll() == 0:
+            return True
+        self.check()
+        return False
+
     def send(self, number: signal.Signals) -> None:
         if self._process is not None:
             self._process.send_signal(number)

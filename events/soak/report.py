@@ -78,7 +78,7 @@ class Report:
 
     def text(self) -> str:
         """The tables, and below them what is wrong."""
-        parts = [self._heading(), self._streams(), self._clients(), self._wrong()]
+        parts = [self._heading(), self.streams_table(), self._clients(), self.wrong()]
         return "\n\n".join(part for part in parts if part)
 
     def verdict(self) -> str:
@@ -112,7 +112,8 @@ class Report:
         )
         return "\n".join(lines)
 
-    def _streams(self) -> str:
+    def streams_table(self) -> str:
+        """What was expected of each kind of topic, and what came."""
         head = ("transport", "topics", "streams", "expected", "delivered", "lost", "doubled", "disordered", "told")
         kinds = (ALL, "workflow", "bot", "strategy")
         rows = []
@@ -121,7 +122,7 @@ class Report:
                 streams = [s for s in self.streams if s.transport == transport and kind_of(s.topic) == kind]
                 if streams:
                     rows.append(self._stream_row(transport, kind, streams))
-        return _table(head, [*rows, self._stream_row("total", "", self.streams)], left=2)
+        return table(head, [*rows, self._stream_row("total", "", self.streams)], left=2)
 
     def _stream_row(self, transport: str, kind: str, streams: Sequence[StreamResult]) -> tuple[str, ...]:
         total = self._sum(streams)
@@ -144,12 +145,12 @@ class Report:
         )
         by_transport = {name: [client for client in self.clients if client.kind == name] for name in TRANSPORTS}
         rows = [self._client_row(name, clients) for name, clients in by_transport.items() if clients]
-        return _table(head, [*rows, self._client_row("total", self.clients)], left=1)
+        return table(head, [*rows, self._client_row("total", self.clients)], left=1)
 
     def _client_row(self, name: str, clients: Sequence[SoakClient]) -> tuple[str, ...]:
         tallies = [client.tally for client in clients]
-        live = _merged(tally.latencies for tally in tallies)
-        late = _merged(tally.late_latencies for tally in tallies)
+        live = merged(tally.latencies for tally in tallies)
+        late = merged(tally.late_latencies for tally in tallies)
         return (
             name,
             f"{len(clients):,}",
@@ -164,7 +165,8 @@ class Report:
             f"{late.max_ms:,.0f}",
         )
 
-    def _wrong(self) -> str:
+    def wrong(self) -> str:
+        """Streams and clients that are not clean, by name; empty when all are."""
         lines = [
             f"{stream.client} ({stream.transport}), {stream.topic}: {_describe(stream.verdict)}"
             for stream in self.streams
@@ -237,7 +239,8 @@ def _percentiles(latencies: Latencies) -> dict[str, float]:
     }
 
 
-def _merged(parts: Iterable[Latencies]) -> Latencies:
+def merged(parts: Iterable[Latencies]) -> Latencies:
+    """The latencies of several, as those of one."""
     whole = Latencies()
     for part in parts:
         whole.merge(part)
@@ -255,7 +258,7 @@ def _describe(verdict: Verdict) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> str:
     """Plain text; the first `left` columns are words, the others numbers."""
     lines = [head, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]

@@ -1,0 +1,37 @@
+"""`manage.py abuse`: a short attack of every kind next to honest clients."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import orjson
+import pytest
+
+from events.soak.hostile import KINDS
+from tests.conftest import ROOT, manage
+
+LOAD = ("--clients", "10", "--sockets", "110", "--quiet", "1", "--hostile", "8", "--after", "1")
+
+#: Starting, twelve seconds, and ending, on a machine that is busy with other tests.
+DEADLINE_S = 150
+
+
+@pytest.mark.timeout(DEADLINE_S + 10)
+def test_honest_clients_miss_nothing_while_every_kind_of_attack_goes_on(tmp_path: Path) -> None:
+    argv = (sys.executable, "manage.py", "abuse", *LOAD, "--json", str(tmp_path / "abuse.json"))
+    result = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
+    assert result.returncode == 0, result.stdout + result.stderr
+    found = orjson.loads((tmp_path / "abuse.json").read_bytes())
+    assert found["honest"]["published"] == 200
+    assert sum(stream["delivered"] for stream in found["honest"]["streams"]) > 0
+    assert set(found["hostile"]) == set(KINDS)
+    assert all(outcome["opened"] - outcome["refused"] > 0 for outcome in found["hostile"].values())
+    for kind in ("garbage", "garbage packets", "huge frame", "bad UTF-8", "deep JSON", "wrong order"):
+        assert found["hostile"][kind]["closed"] > 0, kind
+
+
+@pytest.mark.parametrize("argv", [("--sockets", "0"), ("--hostile", "long")])
+def test_wrong_arguments_are_refused(argv: tuple[str, ...]) -> None:
+    result = manage("abuse", *argv)
+    assert result.returncode == 2
+    assert "error: argument" in result.stderr
