@@ -46,6 +46,12 @@
     return last.filter(Boolean).join(", ") || "nothing measured";
   }
 
+  // Also with few samples the axis is the whole hour: it ends with the newest one.
+  function lastHour() {
+    const end = found.at.at(-1) ?? Date.now() / 1000;
+    return [end - 3600, end];
+  }
+
   function options(chart, width) {
     const axis = { stroke: colour("--body-quiet-color"), grid: { stroke: colour("--hairline-color"), width: 1 } };
     const format = (value) => (value === null || value === undefined ? "-" : `${chart.format(value)}${chart.unit}`);
@@ -53,7 +59,7 @@
       width,
       height: heightPx,
       cursor: { sync: { key: "hour" } },
-      scales: { y: { range: (plot, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+      scales: { x: { range: lastHour }, y: { range: (plot, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
       axes: [
         { ...axis, values: (plot, ticks) => ticks.map((at) => new Date(at * 1000).toISOString().slice(11, 16)) },
         { ...axis, size: 60, incrs: chart.format === whole ? WHOLE_STEPS : undefined, values: (plot, ticks) => ticks.map((value) => chart.format(value)) },

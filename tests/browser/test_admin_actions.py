@@ -38,6 +38,7 @@ async def test_the_page_of_a_client_follows_what_it_does(admin: LiveClientsPage,
         await expect(subscriptions).to_contain_text(text)
     await victim.call("subscribe_strategy", {"strategy_id": "act_3"})
     await expect(subscriptions).to_contain_text("strategy:act_3")
+    await expect(admin.page.get_by_role("heading", name="3 subscriptions")).to_be_visible()
     await victim.call("nonsense")
     await expect(admin.page.get_by_text("Unknown command 'nonsense'")).to_be_visible()
     commands = admin.page.get_by_role("region", name="Recent commands")

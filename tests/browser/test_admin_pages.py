@@ -21,6 +21,7 @@ async def test_the_dashboard_draws_the_last_hour(deployment: Deployment, tabs: T
     choice = admin.page.locator("#chart-process")
     await expect(choice.locator("option")).to_have_count(4)
     await expect(admin.page.locator("figcaption").first).to_contain_text("Clients 0")
+    await admin.photograph("dashboard.png", 1280, 1000)
     await choice.select_option(index=1)
     await admin.assert_fits()
 
@@ -39,15 +40,18 @@ async def test_topics_executions_and_dead_letters(deployment: Deployment, tabs: 
     await expect(row.locator("td").nth(0)).to_have_text("1")
     await expect(row.locator("td").nth(1)).to_have_text("9")
     await admin.assert_fits()
+    await admin.photograph("topics.png", 1280, 480)
 
     await admin.visit(deployment.a, "execution")
     await admin.page.locator("tbody tr", has_text="pages_1").get_by_role("link").click()
     await expect(admin.page.get_by_role("region", name="Timeline").locator("svg").first).to_be_visible()
     await admin.assert_fits()
+    await admin.photograph("execution.png", 1280, 800)
 
     await admin.visit(deployment.a, "deadletter")
     await admin.page.locator("tbody tr", has_text="pages_1").get_by_role("link").click()
     await admin.assert_fits()
+    await admin.photograph("dead-letter.png", 1280, 720)
     await admin.act("Publish again")
     await expect(admin.page.get_by_text("It would be refused again: execution_id is missing.")).to_be_visible()
     await admin.act("Discard")
