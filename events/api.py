@@ -46,8 +46,8 @@ class EventSerializer(serializers.Serializer[Any]):
     execution_id = serializers.CharField()
     workflow_id = serializers.CharField()
     timestamp = serializers.DateTimeField(help_text="ISO 8601.")
-    bot_id = serializers.CharField(required=False)
-    strategy_id = serializers.CharField(required=False)
+    bot_id = serializers.CharField(required=False, allow_null=True, allow_blank=True)
+    strategy_id = serializers.CharField(required=False, allow_null=True, allow_blank=True)
 
 
 class AcceptedSerializer(serializers.Serializer[Any]):

@@ -1,5 +1,6 @@
 """The pages as a user has them: what one does there, what one sees, and what the browser complains of."""
 
+import asyncio
 import json
 import os
 import re
@@ -18,6 +19,10 @@ PICTURES: Final = ROOT / "docs" / "img"
 
 #: What a browser itself writes to its console while a server is away.
 LOST_SERVER: Final = re.compile(r"net::ERR_(CONNECTION_\w+|EMPTY_RESPONSE|INCOMPLETE_CHUNKED_ENCODING)|WebSocket connection to")
+
+
+#: A page's layout is settled within this time.
+FIT_S: Final = 10
 
 
 class Watched:
@@ -48,11 +53,12 @@ class Watched:
         if self.tolerated is None or not self.tolerated.search(problem):
             self.problems.append(problem)
 
-    async def overflow(self) -> int:
-        """How many pixels of the page stick out to the right."""
+    async def expect_fit(self) -> None:
+        """Nothing sticks out to the right, once the page has come and its charts have taken the window's new size."""
         root = "document.documentElement"
-        wide: int = await self.page.evaluate(f"{root}.scrollWidth - {root}.clientWidth")
-        return wide
+        async with asyncio.timeout(FIT_S):
+            while await self.page.evaluate(f"document.readyState !== 'complete' || {root}.scrollWidth > {root}.clientWidth"):
+                await self.page.wait_for_timeout(50)
 
     async def photograph(self, name: str, width: int, height: int) -> None:
         """Take a picture for the documentation, where that is asked for."""
@@ -174,7 +180,7 @@ class LiveClientsPage(Watched):
             await self.page.emulate_media(color_scheme=scheme)
             for size in (PHONE, DESKTOP):
                 await self.page.set_viewport_size(size)
-                assert await self.overflow() == 0
+                await self.expect_fit()
 
     async def sign_in(self, server: Server) -> None:
         """As the user that development has."""

@@ -50,6 +50,7 @@ async def test_topics_executions_and_dead_letters(deployment: Deployment, tabs: 
 
     await admin.visit(deployment.a, "deadletter")
     await admin.page.locator("tbody tr", has_text="pages_1").get_by_role("link").click()
+    await expect(admin.page.get_by_role("link", name="Publish again", exact=True)).to_be_visible()
     await admin.assert_fits()
     await admin.photograph("dead-letter.png", 1280, 720)
     await admin.act("Publish again")

@@ -51,7 +51,7 @@ async def test_errors_are_shown(deployment: Deployment, tabs: Tabs) -> None:
     await page.expect_tiles(error=4)
     await expect(page.part("subscription")).to_have_count(1)
     await expect(page.topic("workflow", "kept")).to_have_attribute("data-state", "active")
-    assert await page.overflow() == 0
+    await page.expect_fit()
 
     await page.part("clear-errors").click()
     await expect(page.part("error")).to_have_count(0)

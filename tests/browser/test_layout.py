@@ -87,7 +87,7 @@ async def test_it_fits_and_is_legible(deployment: Deployment, tabs: Tabs) -> Non
             await page.page.set_viewport_size(size)
             for tab in ("timeline", "executions", "events"):
                 await page.part(f"tab-{tab}").click()
-                assert await page.overflow() == 0
+                await page.expect_fit()
                 # Colours do not depend on the size.
                 if size == DESKTOP:
                     assert await page.page.evaluate(FAINT) == []
