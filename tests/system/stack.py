@@ -77,8 +77,12 @@ class Program:
         self.wait()
 
     def stop(self) -> int:
-        """End it as an operator would; a process that does not obey is killed and is an error."""
+        """End it as an operator would."""
         self.signal(signal.SIGTERM)
+        return self.await_end()
+
+    def await_end(self) -> int:
+        """The exit code of a process that was told to end; one that does not obey is killed and is an error."""
         try:
             return self.wait()
         except subprocess.TimeoutExpired:
@@ -222,7 +226,9 @@ class Stack:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for program in reversed(self.programs):
-            program.stop()
+            program.signal(signal.SIGTERM)
+        for program in reversed(self.programs):
+            program.await_end()
         self.check_logs()
 
     def check_logs(self) -> None:
