@@ -82,8 +82,8 @@ class Keys:
         return f"{self.epoch(epoch)}journal"
 
     def recent(self, epoch: str, topic: str) -> str:
-        """Stream: entry `<offset>-0` has the stamped document in field `d`."""
-        return f"{self.epoch(epoch)}recent:{topic}"
+        """List: the stamped documents of the topic's last events, oldest first; the last one has the topic's offset."""
+        return f"{self.epoch(epoch)}last:{topic}"
 
     def offset(self, epoch: str, topic: str) -> str:
         """String: the topic's offset."""

@@ -1,8 +1,8 @@
 """Entries: events with their place in the history."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -10,8 +10,11 @@ from events.domain.event import Event
 from events.domain.topics import KINDS, kind_of, topic_name
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+#: How many combinations of topics keep the text of their offsets at hand.
+_SUFFIXES: Final = 10_000
+
+
+class Position(NamedTuple):
     """A place in a history: `number` entries have been written in the life of the history named `epoch`.
 
     Numbers compare only within one epoch: a history that was lost starts again at 0, and without the epoch a reader
@@ -44,9 +47,15 @@ def event_id(position: Position) -> str:
 
 def stamp(event: Event, position: Position, offsets: Sequence[int]) -> Entry:
     """Give an event its place. The publisher's text is kept byte for byte; two fields are added at its end."""
-    numbers = ",".join(f'"{kind_of(topic)}":{offset}' for topic, offset in zip(event.topics, offsets, strict=True))
-    suffix = f',"event_id":"{event_id(position)}","offsets":{{{numbers}}}}}'
-    return Entry(position.number, event.document[:-1].rstrip() + suffix.encode(), event.topics, tuple(offsets))
+    suffix = _suffix(event.topics) % (position.epoch.encode(), position.number, *offsets)
+    return Entry(position.number, event.document[:-1].rstrip() + suffix, event.topics, tuple(offsets))
+
+
+@lru_cache(_SUFFIXES)
+def _suffix(topics: tuple[str, ...]) -> bytes:
+    """The end of an event of these topics; epoch, number and offsets are to be filled in."""
+    offsets = ",".join(f'"{kind_of(topic)}":%d' for topic in topics)
+    return f',"event_id":"%b-%d","offsets":{{{offsets}}}}}'.encode()
 
 
 def parse_entry(document: bytes) -> Entry:

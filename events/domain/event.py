@@ -1,9 +1,10 @@
 """Events as executors publish them: JSON objects with a few common fields, checked here and nowhere else."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -13,7 +14,7 @@ from events.domain.topics import ALL, KINDS, topic_name
 REQUIRED_FIELDS: Final = ("type", "execution_id", "workflow_id", "timestamp")
 
 #: Fields that the server adds. A publisher's own values under these names are replaced.
-STAMPED_FIELDS: Final = ("event_id", "offsets")
+STAMPED_FIELDS: Final = frozenset({"event_id", "offsets"})
 
 #: Types that executors publish; any other is passed through like them.
 KNOWN_TYPES: Final = frozenset(
@@ -22,6 +23,9 @@ KNOWN_TYPES: Final = frozenset(
 
 #: Optional ids that make an event a member of a further topic.
 OPTIONAL_IDS: Final = ("bot_id", "strategy_id")
+
+#: How many combinations of ids keep the names of their topics at hand.
+_TOPICS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +45,8 @@ class InvalidEvent(ValueError):
         self.message = message
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One checked event.
+class Event(NamedTuple):
+    """One checked event. A tuple, as one is made for each document.
 
     document: the publisher's JSON object as UTF-8 text, untouched but for surrounding white space.
     topics:   `all` first, then one topic per id that the event carries.
@@ -52,7 +55,7 @@ class Event:
 
     document: bytes
     topics: tuple[str, ...]
-    fields: Mapping[str, Any] = field(compare=False, repr=False)
+    fields: Mapping[str, Any]
 
 
 def parse_event(raw: bytes, limits: EventLimits) -> Event:
@@ -67,7 +70,7 @@ def parse_event(raw: bytes, limits: EventLimits) -> Event:
     if not isinstance(fields, dict):
         raise InvalidEvent("event", "The event must be a JSON object.")
     topics = _topics(fields, limits)
-    if any(name in fields for name in STAMPED_FIELDS):
+    if not STAMPED_FIELDS.isdisjoint(fields):
         raw = orjson.dumps({key: value for key, value in fields.items() if key not in STAMPED_FIELDS})
     return Event(raw.strip(), topics, fields)
 
@@ -84,26 +87,32 @@ def _topics(fields: dict[str, Any], limits: EventLimits) -> tuple[str, ...]:
     for name in REQUIRED_FIELDS:
         _check_text(name, fields.get(name), limits)
     _check_timestamp(fields["timestamp"])
-    topics = [ALL, topic_name(KINDS[0], fields["workflow_id"])]
-    for kind, name in zip(KINDS[1:], OPTIONAL_IDS, strict=True):
+    for name in OPTIONAL_IDS:
         identifier = fields.get(name)
         # Executors write "no bot" as null, as an empty string, or not at all.
         if identifier is not None and identifier != "":
             _check_text(name, identifier, limits)
-            topics.append(topic_name(kind, identifier))
-    return tuple(topics)
+    return _topics_of_ids(fields["workflow_id"], *(fields.get(name) or None for name in OPTIONAL_IDS))
+
+
+@lru_cache(_TOPICS)
+def _topics_of_ids(workflow: str, *optional: str | None) -> tuple[str, ...]:
+    """Many events have the same ids; they share the names of their topics."""
+    ids = zip(KINDS, (workflow, *optional), strict=True)
+    return (ALL, *(topic_name(kind, identifier) for kind, identifier in ids if identifier is not None))
 
 
 def _check_text(name: str, value: object, limits: EventLimits) -> None:
+    if isinstance(value, str) and len(value) <= limits.max_id_length and value.strip():
+        return
     if value is None:
         raise InvalidEvent(name, f"{name} is missing.")
     if not isinstance(value, str):
         raise InvalidEvent(name, f"{name} must be a string.")
     if not value.strip():
         raise InvalidEvent(name, f"{name} must not be empty.")
-    if len(value) > limits.max_id_length:
-        limit = f"at most {limits.max_id_length} are taken (WS_MAX_ID_LENGTH)"
-        raise InvalidEvent(name, f"{name} has {len(value)} characters; {limit}.")
+    limit = f"at most {limits.max_id_length} are taken (WS_MAX_ID_LENGTH)"
+    raise InvalidEvent(name, f"{name} has {len(value)} characters; {limit}.")
 
 
 def _check_timestamp(value: str) -> None:

@@ -2,13 +2,17 @@
 -- Checks come before the first write, and the first write is one that Redis refuses when it has no memory left, so that
 -- a refusal leaves nothing behind.
 --
+-- All events pass through here, and Redis does nothing else meanwhile. So the writer has given the events their places, the
+-- script only checks that it knew them, and what belongs to one topic is one command.
+--
 -- KEYS  history (hash), fence (string), rejected (stream), bytes of the documents in it (string)
--- ARGV  as read below, in this order; then per event: document without its closing brace, how many topics other than
---       `all`, their names; then per dead letter: source, field, reason, document, time, size; then how many executions,
---       and unless there are none: their life in ms, how many are kept in all and per topic, per execution: id, state;
---       how many topics they have, per topic: name, how many numbers and ids follow, number and id of each of its executions
--- Reply {'ok', epoch, number before, offsets of each event's topics other than `all` in order}
---       {'fenced', newest token} or {'moved', epoch, number}
+-- ARGV  as read below, in this order; then per event: its document; then packed as MessagePack, per topic other than `all`:
+--       name, the offset that the writer takes it to have, which of the events are its (counted from 1); then per dead letter:
+--       source, field, reason, document, time, size; then how many executions, and unless there are none: their life in ms,
+--       how many are kept in all and per topic, per execution: id, state; then packed, per topic that they have: name, number
+--       and id of each of its executions
+-- Reply {'ok'}, or when nothing was written
+--       {'fenced', newest token}, {'moved', epoch, number} or {'offsets', the offset of each topic in order}
 
 local arg = 0
 local function take()
@@ -49,87 +53,92 @@ if expected_epoch ~= epoch or expected_number ~= number then
   return {'moved', epoch, digits(number)}
 end
 
+-- Lua hands over a few thousand arguments at most.
+local MOST_ARGUMENTS = 1000
+
 local base = root .. epoch .. ':'
 local journal = base .. 'journal'
-local reply = {'ok', epoch, digits(number)}
+local before_events = arg
+arg = arg + event_count
+local topics = cmsgpack.unpack(take())
 
--- Gives out offsets: `last` ends as the offset of each topic's last event in this batch.
-local last, touched, kinds, reborn, numbers = {}, {}, {}, {}, {}
-local events = {}
-for index = 1, event_count do
-  local document, topic_count = take(), tonumber(take())
-  local topics, offsets, own_number = {}, {}, digits(number + index)
-  for place = 1, topic_count do
-    local topic = take()
-    local offset = last[topic]
-    if not offset then
-      touched[#touched + 1] = topic
-      kinds[topic] = string.match(topic, '^[^:]*')
-      offset = tonumber(redis.call('GET', base .. 'offset:' .. topic) or '0')
-      reborn[topic] = offset == 0
-      numbers[topic] = {}
-    end
-    offset = offset + 1
-    last[topic] = offset
-    numbers[topic][#numbers[topic] + 1] = own_number
-    topics[place], offsets[place] = topic, offset
-    reply[#reply + 1] = offset
+-- What the writer took the offsets for is what they are, or it has to think again.
+local offset_keys, offsets, known = {}, {'offsets'}, true
+for place, topic in ipairs(topics) do
+  offset_keys[place] = base .. 'offset:' .. topic[1]
+end
+for first = 1, #topics, MOST_ARGUMENTS do
+  local upto = math.min(first + MOST_ARGUMENTS - 1, #topics)
+  for place, offset in ipairs(redis.call('MGET', unpack(offset_keys, first, upto))) do
+    offsets[first + place] = offset or '0'
   end
-  events[index] = {document, topics, offsets, own_number}
+end
+for place, topic in ipairs(topics) do
+  known = known and tonumber(offsets[place + 1]) == topic[2]
+end
+if not known then
+  return offsets
 end
 
-for _, event in ipairs(events) do
-  number = number + 1
-  local place = event[4]
-  local parts = {event[1], ',"event_id":"', epoch, '-', place, '","offsets":{"all":', place}
-  for index, topic in ipairs(event[2]) do
-    parts[#parts + 1] = ',"' .. kinds[topic] .. '":' .. digits(event[3][index])
-  end
-  parts[#parts + 1] = '}}'
-  local document = table.concat(parts)
-  redis.call('XADD', journal, place .. '-0', 'd', document)
-  for index, topic in ipairs(event[2]) do
-    local offset = event[3][index]
-    if reborn[topic] then
-      -- The offset may be gone before the buffer (expiry, eviction), and a stream's ids only go up.
-      redis.call('DEL', base .. 'recent:' .. topic, base .. 'index:' .. topic)
-      reborn[topic] = false
-    end
-    -- What later events of this batch push out of the buffer need not be written.
-    if offset > last[topic] - recent_events then
-      redis.call('XADD', base .. 'recent:' .. topic, digits(offset) .. '-0', 'd', document)
-    end
-  end
+local numbers = {}
+for index = 1, event_count do
+  numbers[index] = digits(number + index)
+  redis.call('XADD', journal, numbers[index] .. '-0', 'd', ARGV[before_events + index])
 end
 
 local oldest = number
 if event_count > 0 then
+  number = number + event_count
   redis.call('XTRIM', journal, 'MAXLEN', '~', journal_events)
   redis.call('PEXPIRE', journal, journal_ttl_ms)
   oldest = tonumber(string.match(redis.call('XRANGE', journal, '-', '+', 'COUNT', 1)[1][1], '^%d+'))
 end
 
--- Adds to a topic's index. What the journal no longer has leaves at twice the rate at which the rest comes, so that an
--- index is at most two batches longer than the journal, and nothing has to be searched.
-local function index_numbers(topic, added)
-  local key, length = base .. 'index:' .. topic, 0
-  -- Lua hands over a few thousand arguments at most.
-  for first = 1, #added, 1000 do
-    length = redis.call('RPUSH', key, unpack(added, first, math.min(first + 999, #added)))
+-- Appends values to a list; returns its length.
+local function push(key, values)
+  local length = 0
+  for first = 1, #values, MOST_ARGUMENTS do
+    length = redis.call('RPUSH', key, unpack(values, first, math.min(first + MOST_ARGUMENTS - 1, #values)))
   end
-  local spare = 2 * #added
+  return length
+end
+
+-- Adds to a topic's recent buffer. What later events of this step push out of it need not be written.
+local function keep_recent(key, places)
+  local documents = {}
+  for index = math.max(1, #places - recent_events + 1), #places do
+    documents[#documents + 1] = ARGV[before_events + places[index]]
+  end
+  if push(key, documents) > recent_events then
+    redis.call('LTRIM', key, -recent_events, -1)
+  end
+  redis.call('PEXPIRE', key, recent_ttl_ms)
+end
+
+-- Adds to a topic's index. What the journal no longer has leaves at twice the rate at which the rest comes, so that an
+-- index is at most two steps longer than the journal, and nothing has to be searched.
+local function index_numbers(key, places)
+  local added = {}
+  for index, place in ipairs(places) do
+    added[index] = numbers[place]
+  end
+  local length, spare = push(key, added), 2 * #added
   if length > spare and tonumber(redis.call('LINDEX', key, spare - 1)) < oldest then
     redis.call('LTRIM', key, spare, -1)
   end
   redis.call('PEXPIRE', key, journal_ttl_ms)
 end
 
-for _, topic in ipairs(touched) do
-  local recent = base .. 'recent:' .. topic
-  redis.call('XTRIM', recent, 'MAXLEN', recent_events)
-  redis.call('PEXPIRE', recent, recent_ttl_ms)
-  redis.call('SET', base .. 'offset:' .. topic, digits(last[topic]), 'PX', offset_ttl_ms)
-  index_numbers(topic, numbers[topic])
+for place, topic in ipairs(topics) do
+  local name, offset, places = topic[1], topic[2], topic[3]
+  local recent, index = base .. 'last:' .. name, base .. 'index:' .. name
+  if offset == 0 then
+    -- The offset may be gone before the buffer and the index (expiry, eviction), and these end with the topic's offset.
+    redis.call('DEL', recent, index)
+  end
+  redis.call('SET', offset_keys[place], digits(offset + #places), 'PX', offset_ttl_ms)
+  keep_recent(recent, places)
+  index_numbers(index, places)
 end
 
 if event_count > 0 then
@@ -167,15 +176,6 @@ if rejected_count > 0 then
   bound_dead_letters(rejected_bytes)
 end
 
--- Adds the executions that the next arguments name to a topic's list.
-local function list_executions(listing, stop)
-  while arg < stop do
-    local upto = math.min(arg + 1000, stop)
-    redis.call('ZADD', listing, unpack(ARGV, arg + 1, upto))
-    arg = upto
-  end
-end
-
 -- Beyond the cap of all of them, executions leave with their state.
 local function forget_executions(listing, most)
   local spare = redis.call('ZCARD', listing) - most
@@ -194,16 +194,18 @@ if execution_count > 0 then
     local id, state = take(), take()
     redis.call('SET', base .. 'execution:' .. id, state, 'PX', execution_ttl_ms)
   end
-  for _ = 1, tonumber(take()) do
-    local topic, size = take(), tonumber(take())
-    local listing = base .. 'executions:' .. topic
-    list_executions(listing, arg + size)
-    if topic == 'all' then
+  for _, topic in ipairs(cmsgpack.unpack(take())) do
+    local listing, members, added = base .. 'executions:' .. topic[1], topic[2], 0
+    for first = 1, #members, MOST_ARGUMENTS do
+      local upto = math.min(first + MOST_ARGUMENTS - 1, #members)
+      added = added + redis.call('ZADD', listing, unpack(members, first, upto))
+    end
+    if added > 0 and topic[1] == 'all' then
       forget_executions(listing, most)
-    else
+    elseif added > 0 then
       redis.call('ZREMRANGEBYRANK', listing, 0, -most_per_topic - 1)
     end
     redis.call('PEXPIRE', listing, execution_ttl_ms)
   end
 end
-return reply
+return {'ok'}

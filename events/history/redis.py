@@ -2,17 +2,20 @@
 
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import msgpack
 import orjson
 
 from events.conf import HistoryLimits
-from events.domain.entry import Entry, Position, parse_entry, stamp
+from events.domain.entry import Entry, Position, parse_entry
 from events.domain.execution import Execution, decode, encode
 from events.domain.sizes import PAGE_BYTES
 from events.domain.topics import ALL
+from events.history.placement import KnownOffsets, Placement
+from events.history.topic_index import offset_in
 from events.ports import Append, DeadLetter, FencedOut, JournalPage, Moved, Recent, Snapshot, TopicPage, Unavailable
 from events.redis_link import Keys, RedisLink
 
@@ -56,17 +59,27 @@ class RedisHistory:
         self._witness = link.script(_WITNESS)
         self._discard = link.script(_DISCARD)
         self._epoch = ""
+        self._offsets = KnownOffsets()
 
     async def append(self, batch: Append) -> list[Entry]:
-        """As the port says. A writer that has seen more than there is proves that the end was lost: a new epoch begins."""
+        """As the port says. A writer that has seen more than there is proves that the end was lost: a new epoch begins.
+
+        Events get their places here, from the offsets that were seen last, and the script takes them only when these are right.
+        """
         keys = (self._keys.history, self._keys.fence, self._keys.rejected, self._keys.rejected_bytes)
-        reply = await self._append(keys, self._append_args(batch))
-        if reply[0] == b"fenced":
-            raise FencedOut(f"fencing token {batch.fence} is older than {int(reply[1])}")
-        epoch, number = reply[1].decode(), int(reply[2])
-        if reply[0] == b"moved":
-            raise Moved(Position(epoch, number))
-        return list(_stamped(batch, Position(epoch, number), reply[3:]))
+        for _ in range(_ATTEMPTS):
+            placement = Placement.of(batch.events, batch.expected, self._offsets)
+            reply = await self._append(keys, self._append_args(batch, placement))
+            if reply[0] == b"offsets":
+                self._offsets.learn(dict(zip(placement.before, map(int, reply[1:]), strict=True)))
+                continue
+            if reply[0] == b"fenced":
+                raise FencedOut(f"fencing token {batch.fence} is older than {int(reply[1])}")
+            if reply[0] == b"moved":
+                raise Moved(Position(reply[1].decode(), int(reply[2])))
+            self._offsets.learn(placement.after)
+            return list(placement.entries)
+        raise Unavailable(f"{self._link.where} lost the offsets of topics {_ATTEMPTS} times during one step")
 
     async def cursor(self, source: str) -> str:
         found = await self._link.call("HGET", self._keys.history, f"cursor:{source}")
@@ -111,7 +124,7 @@ class RedisHistory:
             commands = [command for topic in topics for command in self._recent_commands(epoch, topic)]
             before, *replies, after = await self._link.pipeline([present, *commands, present])
             if self._is_present(before) and self._is_present(after):
-                return [_recent(epoch, *pair) for pair in zip(replies[::2], replies[1::2], strict=True)]
+                return [_recent(epoch, *each) for each in zip(topics, replies[::2], replies[1::2], strict=True)]
         raise self._restless()
 
     async def since(self, topic: str, offset: int, limit: int) -> TopicPage:
@@ -188,7 +201,7 @@ class RedisHistory:
     async def close(self) -> None:
         """Nothing to close: the link belongs to whoever made it."""
 
-    def _append_args(self, batch: Append) -> list[Any]:
+    def _append_args(self, batch: Append, placement: Placement) -> list[Any]:
         limits = self._limits
         args: list[Any] = [
             self._keys.epochs,
@@ -208,8 +221,8 @@ class RedisHistory:
             len(batch.events),
             len(batch.rejected),
         ]
-        for event in batch.events:
-            args += (event.document[:-1].rstrip(), len(event.topics) - 1, *event.topics[1:])
+        args += [entry.document for entry in placement.entries]
+        args.append(_packed([(topic, before, placement.places[topic]) for topic, before in placement.before.items()]))
         for letter in batch.rejected:
             args += (letter.source, letter.field, letter.reason, letter.document, letter.at, letter.size)
         return args + self._execution_args(batch.executions)
@@ -225,17 +238,15 @@ class RedisHistory:
             args += (execution.execution_id, encode(execution))
             for topic in execution.topics:
                 listings.setdefault(topic, []).extend((execution.last, execution.execution_id))
-        args.append(len(listings))
-        for topic, members in listings.items():
-            args += (topic, len(members), *members)
+        args.append(_packed(list(listings.items())))
         return args
 
     def _recent_commands(self, epoch: str, topic: str) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """The offset first: the entries that are read after it can only be newer, and then they tell the offset."""
-        span = ("+", "-", "COUNT", self._limits.recent_events)
+        most = self._limits.recent_events
         if topic == ALL:
-            return ("HGET", self._keys.history, "number"), ("XREVRANGE", self._keys.journal(epoch), *span)
-        return ("GET", self._keys.offset(epoch, topic)), ("XREVRANGE", self._keys.recent(epoch, topic), *span)
+            return ("HGET", self._keys.history, "number"), ("XREVRANGE", self._keys.journal(epoch), "+", "-", "COUNT", most)
+        return ("GET", self._keys.offset(epoch, topic)), ("LRANGE", self._keys.recent(epoch, topic), -most, -1)
 
     async def _known_epoch(self) -> str:
         if not self._epoch:
@@ -252,19 +263,21 @@ class RedisHistory:
         return Unavailable(f"{self._link.where} lost the history {_ATTEMPTS} times during one read")
 
 
-def _stamped(batch: Append, before: Position, offsets: Sequence[int]) -> Iterator[Entry]:
-    given = iter(offsets)
-    for number, event in enumerate(batch.events, before.number + 1):
-        yield stamp(event, Position(before.epoch, number), [number, *(next(given) for _ in event.topics[1:])])
+def _packed(value: Any) -> bytes:
+    """For Lua, which does not tell bytes from text. Thousands of small arguments cost more to send than what is in them."""
+    packed: bytes = msgpack.packb(value, use_bin_type=False)
+    return packed
 
 
 def _entries(replies: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> list[Entry]:
     return [parse_entry(fields[b"d"]) for _, fields in replies]
 
 
-def _recent(epoch: str, offset: bytes | None, newest_first: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> Recent:
-    newest = int(newest_first[0][0].partition(b"-")[0]) if newest_first else 0
-    return Recent(epoch, max(int(offset or 0), newest), _entries(reversed(newest_first)))
+def _recent(epoch: str, topic: str, offset: bytes | None, found: Sequence[Any]) -> Recent:
+    """`found` is the end of the journal, newest first, or the recent buffer."""
+    entries = _entries(reversed(found)) if topic == ALL else [parse_entry(document) for document in found]
+    newest = offset_in(entries[-1], topic) if entries else 0
+    return Recent(epoch, max(int(offset or 0), newest), entries)
 
 
 def _dead_letter(letter_id: bytes, fields: dict[bytes, bytes]) -> DeadLetter:

@@ -20,7 +20,7 @@ if not epoch then
   return {}
 end
 local base = root .. epoch .. ':'
-local journal, recent, index = base .. 'journal', base .. 'recent:' .. topic, base .. 'index:' .. topic
+local journal, recent, index = base .. 'journal', base .. 'last:' .. topic, base .. 'index:' .. topic
 local last = topic == 'all' and number or redis.call('GET', base .. 'offset:' .. topic)
 last = tonumber(last or '0')
 local reply = {epoch, digits(last)}
@@ -42,15 +42,16 @@ local function number_of(entry)
   return tonumber(string.match(entry[1], '^%d+'))
 end
 
-local function first_of(stream, from)
-  local found = redis.call('XRANGE', stream, digits(from) .. '-0', '+', 'COUNT', 1)
+-- The number of the journal's first entry from `from` on.
+local function first_from(from)
+  local found = redis.call('XRANGE', journal, digits(from) .. '-0', '+', 'COUNT', 1)
   return found[1] and number_of(found[1])
 end
 
--- Adds a stream's entries from `from` on, as far as their numbers follow each other.
-local function read_stream(stream, from)
+-- Adds the journal's entries from `from` on, as far as their numbers follow each other.
+local function read_journal(from)
   while true do
-    local found = redis.call('XRANGE', stream, digits(from) .. '-0', '+', 'COUNT', math.min(CHUNK, limit))
+    local found = redis.call('XRANGE', journal, digits(from) .. '-0', '+', 'COUNT', math.min(CHUNK, limit))
     for _, entry in ipairs(found) do
       if number_of(entry) ~= from or not add(entry[2][2]) then
         return
@@ -69,7 +70,7 @@ end
 
 -- The first place in the index, at `place` or later, of an entry that the journal still has; `length` when there is none.
 local function first_place(place, length)
-  local oldest = first_of(journal, 0)
+  local oldest = first_from(0)
   if not oldest then
     return length
   end
@@ -99,26 +100,40 @@ local function read_index(place, length)
   end
 end
 
+-- The recent buffer ends with the entry that has the topic's offset. Adds its entries from the offset `from` on.
+local in_buffer = redis.call('LLEN', recent)
+local function read_recent(from)
+  local place = from - (last - in_buffer) - 1
+  while place < in_buffer do
+    for _, document in ipairs(redis.call('LRANGE', recent, place, place + CHUNK - 1)) do
+      if not add(document) then
+        return
+      end
+    end
+    place = place + CHUNK
+  end
+end
+
 if topic == 'all' then
-  local first = first_of(journal, after + 1)
+  local first = first_from(after + 1)
   if first then
-    read_stream(journal, first)
+    read_journal(first)
   end
   return reply
 end
 
-local in_recent = first_of(recent, after + 1)
+local in_recent = in_buffer > 0 and math.max(after, last - in_buffer) + 1
 if in_recent == after + 1 then
-  read_stream(recent, in_recent)
+  read_recent(in_recent)
   return reply
 end
--- The index ends with the entry that has the topic's offset.
+-- The index ends with the entry that has the topic's offset, too.
 local length = redis.call('LLEN', index)
 local place = first_place(math.max(0, after - (last - length)), length)
 local in_journal = last - length + place + 1
 if place < length and (not in_recent or in_journal < in_recent) then
   read_index(place, length)
 elseif in_recent then
-  read_stream(recent, in_recent)
+  read_recent(in_recent)
 end
 return reply

@@ -130,8 +130,9 @@ names = st.text(st.characters(codec="utf-8", exclude_categories=["Z", "C"]), min
 text = st.text(st.characters(codec="utf-8"))
 documents = st.lists(
     st.builds(
-        lambda workflow, bot, strategy, extra, spaces: replace(
-            made := event(workflow, **{k: v for k, v in {"bot_id": bot, "strategy_id": strategy}.items() if v}, extra=extra),
+        lambda workflow, bot, strategy, extra, spaces: (
+            made := event(workflow, **{k: v for k, v in {"bot_id": bot, "strategy_id": strategy}.items() if v}, extra=extra)
+        )._replace(
             document=made.document[:-1] + spaces + b"}",
         ),
         names,

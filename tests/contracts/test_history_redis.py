@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from events.conf import HistoryLimits
 from events.domain.entry import Position
+from events.history import placement
 from events.history.redis import RedisHistory
 from events.lease.redis import RedisLease
 from events.ports import Append, FencedOut, History, Moved, Unavailable
@@ -112,6 +113,30 @@ async def test_two_processes_see_one_history(link: RedisLink, keys: Keys, shared
     await write(other, event("a"))
     assert (await one.position()).number == 2
     await other_link.close()
+
+
+async def test_writers_take_turns_whatever_each_of_them_last_knew_of_the_topics(link: RedisLink, keys: Keys) -> None:
+    """Thousands of topics, as a reply may be longer than what Lua hands over at once."""
+    writers = [RedisHistory(link, keys, HistoryLimits()) for _ in range(2)]
+    events = [event(f"w{number}", bot_id=f"b{number}", strategy_id="s") for number in range(5_000)]
+    for turn in range(3):
+        [entry, *_] = await writers[turn % 2].append(Append(1, await writers[0].position(), "stream", "", events))
+        assert entry.offsets == (5_000 * turn + 1, turn + 1, turn + 1, 5_000 * turn + 1)
+    [recent] = await writers[0].recent(["bot:b4999"])
+    assert [entry.offsets for entry in recent.entries] == [(5_000 * turn, turn, turn, 5_000 * turn) for turn in (1, 2, 3)]
+
+
+async def test_what_is_remembered_of_topics_is_bounded(
+    link: RedisLink, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(placement, "CAPACITY", 3)
+    history = RedisHistory(link, keys, HistoryLimits())
+    for turn in range(1, 4):
+        await write(history, *(event(f"w{number}") for number in range(5)))
+        await write(history, event("w0", bot_id="b"))
+        assert len(history._offsets) <= 5
+        assert (await history.recent(["workflow:w4"]))[0].offset == turn
+        assert (await history.recent(["workflow:w0"]))[0].offset == 2 * turn
 
 
 async def test_taking_the_lease_fences_the_older_writer_out(link: RedisLink, keys: Keys) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -60,7 +59,7 @@ async def append(history: History, events: list[Event]) -> list[Entry]:
 def large(size: int) -> Event:
     """An event of about so many bytes."""
     small = event()
-    return replace(small, document=small.document[:-1] + b',"pad":"' + b"x" * size + b'"}')
+    return small._replace(document=small.document[:-1] + b',"pad":"' + b"x" * size + b'"}')
 
 
 # -- reading on in a topic ---------------------------------------------------------------------------------------------
