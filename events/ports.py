@@ -8,7 +8,7 @@ nothing else that a caller is expected to handle unless a method says so.
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from events.domain.entry import Entry, Position
 from events.domain.event import Event
@@ -34,9 +34,8 @@ class Moved(Exception):
 # -- event bus ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class BusEntry:
-    """One published document.
+class BusEntry(NamedTuple):
+    """One published document. A tuple, as one is made for each.
 
     cursor: where the next read goes on from; empty for inputs that keep nothing. Its text means something to the input alone
     at:     Unix time in seconds at which the bus took it, or, of a bus that does not say, at which it was heard; 0 when not
@@ -87,10 +86,12 @@ class BusReader(Protocol):
     name:    the name under which the history keeps this input's cursor
     durable: True when documents stay on the bus until trimmed, so that reading goes on after the last cursor without
              loss. False when only what is published while somebody reads can be had; `cursor` is then ignored.
+    reads_ahead: True when reading on drops nothing of what was read before, so that it may be done before that is written
     """
 
     name: str
     durable: bool
+    reads_ahead: bool
 
     async def read(self, cursor: str, limit: int, wait_s: float) -> list[BusEntry]:
         """Up to `limit` documents after `cursor` (empty: from the oldest kept), in the order of publishing.

@@ -71,6 +71,7 @@ class MemoryBusReader:
 
     name = "memory"
     durable = True
+    reads_ahead = False
 
     def __init__(self, bus: MemoryBus) -> None:
         self._bus = bus

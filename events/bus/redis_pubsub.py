@@ -43,6 +43,7 @@ class RedisPubSubReader:
 
     name = "pubsub"
     durable = False
+    reads_ahead = False
 
     def __init__(
         self, link: RedisLink, keys: Keys, *, queue_documents: int = QUEUE_DOCUMENTS, queue_bytes: int = QUEUE_BYTES

@@ -130,6 +130,7 @@ class RedisStreamReader:
 
     name = "stream"
     durable = True
+    reads_ahead = True
 
     def __init__(self, link: RedisLink, keys: Keys) -> None:
         self._link = link
@@ -196,7 +197,7 @@ class RedisStreamReader:
             return [_entry(identifier, identifier, document) for identifier, document in glimpse.entries]
         self._known = (cursor, _Place(place.identifier, before))
         counted = enumerate(glimpse.entries, before + 1)
-        return [_entry(_Place(identifier, count).cursor, identifier, document) for count, (identifier, document) in counted]
+        return [_entry(f"{identifier}/{count}", identifier, document) for count, (identifier, document) in counted]
 
     def _tell_missed(self, place: _Place, before: int | None, entries: Sequence[tuple[str, bytes | int]]) -> None:
         if before is None or place.count is None or before == place.count:

@@ -9,7 +9,6 @@ import orjson
 from events.domain.event import Event
 from events.domain.topics import KINDS, kind_of, topic_name
 
-
 #: How many combinations of topics keep the text of their offsets at hand.
 _SUFFIXES: Final = 10_000
 

@@ -29,9 +29,8 @@ class LastEvent(NamedTuple):
     timestamp: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NodeState:
-    """One node of an execution. What no event told is None.
+class NodeState(NamedTuple):
+    """One node of an execution. What no event told is None. A tuple, as most events make one.
 
     status:            `running`, `completed` or `failed`
     started, finished: the publisher's timestamps
@@ -91,17 +90,15 @@ class Execution:
         for name in ("bot_id", "strategy_id"):
             if body[name] is None:
                 del body[name]
-        body["nodes"] = [dict(zip(NODE_FIELDS, node_values(node), strict=True)) for node in self.nodes.values()]
+        body["nodes"] = [node._asdict() for node in self.nodes.values()]
         body["counts"] = self.counts._asdict()
         body["last_event"] = self.last_event._asdict()
         return body
 
 
-#: What an execution and a node are made of, in order, and a quick way to all of it at once.
+#: What an execution is made of, in order, and a quick way to all of it at once.
 EXECUTION_FIELDS: Final = tuple(each.name for each in fields(Execution))
 execution_values: Final = attrgetter(*EXECUTION_FIELDS)
-NODE_FIELDS: Final = tuple(each.name for each in fields(NodeState))
-node_values: Final = attrgetter(*NODE_FIELDS)
 
 
 def from_dict(body: Mapping[str, Any]) -> Execution:
@@ -115,7 +112,7 @@ def from_dict(body: Mapping[str, Any]) -> Execution:
 def encode(execution: Execution) -> bytes:
     """A compact JSON text for keeping: as `to_dict`, but nodes, counts and the last event are lists of their values."""
     body = dict(zip(EXECUTION_FIELDS, execution_values(execution), strict=True))
-    body["nodes"] = [node_values(node) for node in execution.nodes.values()]
+    body["nodes"] = [tuple(node) for node in execution.nodes.values()]
     body["counts"], body["last_event"] = tuple(execution.counts), tuple(execution.last_event)
     return orjson.dumps(body)
 

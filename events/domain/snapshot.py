@@ -8,14 +8,12 @@ from events.domain.execution import (
     COMPLETED,
     EXECUTION_FIELDS,
     FAILED,
-    NODE_FIELDS,
     RUNNING,
     Counts,
     Execution,
     LastEvent,
     NodeState,
     execution_values,
-    node_values,
 )
 
 #: Nodes of one execution whose state is kept. Events of further nodes are counted, and nothing else.
@@ -27,7 +25,7 @@ MAX_TEXT: Final = 1_000
 #: Numbers beyond are not exact in every client, and are taken as missing.
 MAX_NUMBER: Final = 2**53 - 1
 
-_FINISHED: Final = NODE_FIELDS.index("finished")
+_FINISHED: Final = NodeState._fields.index("finished")
 
 
 def fold(execution: Execution | None, event: Mapping[str, Any], number: int) -> Execution:
@@ -66,7 +64,7 @@ def _blank(event: Mapping[str, Any], number: int) -> Execution:
 class _Draft:
     """A state while events are added to it, so that many changes cost one new `Execution`."""
 
-    __slots__ = (*EXECUTION_FIELDS, "_tally")
+    __slots__ = (*EXECUTION_FIELDS, "_newest", "_tally")
 
     def __init__(self, execution: Execution) -> None:
         self.execution_id = execution.execution_id
@@ -85,10 +83,11 @@ class _Draft:
         self.events = execution.events
         self.first = execution.first
         self.last = execution.last
+        self._newest: tuple[str | None, str | None] = execution.last_event
         self._tally = list(execution.counts)
 
     def freeze(self) -> Execution:
-        self.counts = Counts(*self._tally)
+        self.counts, self.last_event = Counts(*self._tally), LastEvent(*self._newest)
         return Execution(*execution_values(self))
 
     def begins_anew(self, event: Mapping[str, Any]) -> bool:
@@ -100,7 +99,7 @@ class _Draft:
         kind, timestamp = _text(event, "type"), _text(event, "timestamp")
         self.bot_id = self.bot_id or _id(event, "bot_id")
         self.strategy_id = self.strategy_id or _id(event, "strategy_id")
-        self.last_event = LastEvent(kind, timestamp)
+        self._newest = kind, timestamp
         self.events += 1
         self.last = number
         change = _CHANGES.get(kind or "")
@@ -132,7 +131,7 @@ class _Draft:
         elif _is_later(event, node.finished):
             self._put(event, node, RUNNING, timestamp)
         else:
-            self._put(event, node, node.status, node.started or timestamp, *node_values(node)[_FINISHED:])
+            self._put(event, node, node.status, node.started or timestamp, *node[_FINISHED:])
 
     def node_completed(self, event: Mapping[str, Any], timestamp: str | None) -> None:
         self._tally[1] += 1

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import structlog
@@ -35,7 +36,7 @@ log = structlog.get_logger("events")
 T = TypeVar("T")
 
 #: Documents per step. One step is one atomic write to the history and one message to the group.
-BATCH = 500
+BATCH = 1_000
 
 #: How long one read of the bus waits for a document.
 READ_WAIT_S = 1.0
@@ -51,6 +52,25 @@ CANARY_INTERVAL_S = 2.0
 
 class LostLease(Exception):
     """Somebody else leads now."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What one read of an input brought, checked.
+
+    gaps:      what was found missing before the entries
+    canary_at: when the canary was put on the bus that was on its way before the read; 0 when none was
+    """
+
+    entries: Sequence[BusEntry]
+    events: Sequence[Event]
+    rejected: Sequence[DeadLetter]
+    gaps: Sequence[BusGap]
+    canary_at: float
+
+    @property
+    def cursor(self) -> str:
+        return self.entries[-1].cursor
 
 
 class Relay:
@@ -232,7 +252,14 @@ class Relay:
             log.warning("group_unavailable", reason=str(error))
 
     async def _pump(self, reader: BusReader) -> None:
-        """Carry one input over, batch by batch."""
+        """Carry one input over, step by step. The next step is read and checked while the history writes the last one, so
+        that the store and this process work at the same time; no further, so that there is little to lose or to wait for."""
+        ahead: asyncio.Queue[_Step] = asyncio.Queue(1)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._read_on(reader, ahead))
+            tasks.create_task(self._relay_all(reader, ahead))
+
+    async def _read_on(self, reader: BusReader, ahead: "asyncio.Queue[_Step]") -> None:
         cursor = await _retry(lambda: self._history.cursor(reader.name)) if reader.durable else ""
         while True:
             canary_at = self._canary_at
@@ -242,21 +269,30 @@ class Relay:
                 log.warning("bus_unavailable", source=reader.name, reason=str(error))
                 await asyncio.sleep(RETRY_S)
                 continue
-            for gap in reader.gaps():
+            step = _Step(entries, *self._check(reader.name, entries), reader.gaps(), canary_at)
+            cursor = step.cursor if entries else cursor
+            await ahead.put(step)
+            if not reader.reads_ahead:
+                await ahead.join()
+
+    async def _relay_all(self, reader: BusReader, ahead: "asyncio.Queue[_Step]") -> None:
+        while True:
+            step = await ahead.get()
+            for gap in step.gaps:
                 await self._announce(gap)
-            if entries:
+            if step.entries:
                 self._busy.add(reader.name)
-                cursor = entries[-1].cursor
-                await self._relay(reader.name, cursor, entries)
+                await self._relay(reader.name, step)
             else:
                 self._busy.discard(reader.name)
-                if reader.durable and canary_at == self._canary_at:
+                if reader.durable and step.canary_at == self._canary_at:
                     # Whoever emptied the bus took the canary as well.
                     self._canary_at = 0.0
             if self._busy:
                 self._drained.clear()
             else:
                 self._drained.set()
+            ahead.task_done()
 
     async def _announce(self, gap: BusGap) -> None:
         """Say what an input could not read; what it read next comes after the gap."""
@@ -268,32 +304,33 @@ class Relay:
         except Unavailable as error:
             log.warning("group_unavailable", reason=str(error))
 
-    async def _relay(self, source: str, cursor: str, entries: Sequence[BusEntry]) -> None:
+    async def _relay(self, source: str, step: _Step) -> None:
         # What is left on the bus behind a full batch is no older than its last document.
-        self._under_way[source] = entries[0].at
-        documents = [entry for entry in entries if not entry.canary]
-        events, rejected = self._check(source, documents)
+        self._under_way[source] = step.entries[0].at
         async with self._turn:
-            await self._append(source, cursor, events, rejected, published=entries[0].at)
-        self._under_way[source] = entries[-1].at if len(entries) == BATCH else 0.0
-        self._count(documents, events, rejected)
-        if len(documents) < len(entries):
+            await self._append(source, step.cursor, step.events, step.rejected, published=step.entries[0].at)
+        self._under_way[source] = step.entries[-1].at if len(step.entries) == BATCH else 0.0
+        self._count(step)
+        if len(step.events) + len(step.rejected) < len(step.entries):
             await self._pass_on_canary()
 
-    def _count(self, entries: Sequence[BusEntry], events: Sequence[Event], rejected: Sequence[DeadLetter]) -> None:
-        self.counters.received += len(events)
-        self.counters.rejected += len(rejected)
+    def _count(self, step: _Step) -> None:
+        self.counters.received += len(step.events)
+        self.counters.rejected += len(step.rejected)
         now = self._clock()
-        for at, count in Counter(entry.at for entry in entries).items():
+        for at, count in Counter(entry.at for entry in step.entries if not entry.canary).items():
             if at:
                 observe(self.counters.labelled, "bus", now - at, count)
-        for kind, count in Counter(map(_counted_type, events)).items():
+        for kind, count in Counter(map(_counted_type, step.events)).items():
             self.counters.count("events", kind, count)
 
     def _check(self, source: str, entries: Sequence[BusEntry]) -> tuple[list[Event], list[DeadLetter]]:
+        """The events among the entries, and what is none; canaries are neither."""
         events: list[Event] = []
         rejected: list[DeadLetter] = []
         for entry in entries:
+            if entry.canary:
+                continue
             try:
                 events.append(parse_event(entry.document, self._limits))
             except InvalidEvent as error:

@@ -48,8 +48,11 @@ class Placement(NamedTuple):
 
 
 class KnownOffsets(dict[str, int]):
-    """Offsets of topics as they were last seen. The history says when one of them is wrong, so they may be forgotten at any time,
-    and are all at once when they become too many."""
+    """Offsets of topics as they were last seen.
+
+    The history says when one of them is wrong, so they may be forgotten at any time, and are all at once when they become too
+    many.
+    """
 
     def learn(self, offsets: Mapping[str, int]) -> None:
         if len(self) + len(offsets) > CAPACITY:

@@ -205,9 +205,9 @@ async def test_many_executions_are_one_step(build: Build) -> None:
 
 async def test_a_snapshot_is_bounded_in_bytes(history: History) -> None:
     big = states([of("x")], 0)["x"]
-    node = replace(big.nodes["n"], error="e" * 1000, error_type="t" * 1000)
+    node = big.nodes["n"]._replace(error="e" * 1000, error_type="t" * 1000)
     for number in range(1, 6):
-        nodes = {f"n{place}": replace(node, node_id=f"n{place}") for place in range(300)}
+        nodes = {f"n{place}": node._replace(node_id=f"n{place}") for place in range(300)}
         execution = replace(big, execution_id=f"x{number}", nodes=nodes, last=number)
         here = await history.position()
         await history.append(Append(1, here, "stream", "", [of(f"x{number}")], (), [execution]))

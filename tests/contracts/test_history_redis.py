@@ -126,9 +126,7 @@ async def test_writers_take_turns_whatever_each_of_them_last_knew_of_the_topics(
     assert [entry.offsets for entry in recent.entries] == [(5_000 * turn, turn, turn, 5_000 * turn) for turn in (1, 2, 3)]
 
 
-async def test_what_is_remembered_of_topics_is_bounded(
-    link: RedisLink, keys: Keys, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_is_remembered_of_topics_is_bounded(link: RedisLink, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(placement, "CAPACITY", 3)
     history = RedisHistory(link, keys, HistoryLimits())
     for turn in range(1, 4):

@@ -16,7 +16,7 @@ from events.fanout.relay import LostLease, Relay
 from events.lease.memory import MemoryLease
 from events.ports import Append, Batch, BusEntry, BusGap, BusReader, Canary, EventBus, FencedOut, Unavailable
 from tests.contracts.support import Clock, eventually
-from tests.fanout.support import NOON, TestGroup, TestHistory, stage, until
+from tests.fanout.support import NOON, TestGroup, TestHistory, stage, turns, until
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +30,7 @@ class ListReader:
 
     name = "pubsub"
     durable = False
+    reads_ahead = False
 
     def __init__(self, *rounds: list[bytes], outages: int = 0, at: float = 0.0) -> None:
         self.rounds = list(rounds)
@@ -147,6 +148,25 @@ async def test_what_is_published_reaches_the_journal_and_the_group_in_order() ->
     assert [batch.first for batch in bench.batches] == [1, 4]
     assert (relay.counters.received, relay.counters.rejected) == (5, 0)
     assert await bench.history.kept.cursor("memory") == "5-0"
+
+
+@pytest.mark.parametrize(("reads_ahead", "left"), [(True, 1), (False, 3)])
+async def test_the_next_batch_is_read_while_one_is_written_where_that_costs_nothing(reads_ahead: bool, left: int) -> None:
+    """One is being written, one waits, and one is read. An input that forgets what was read past is left alone meanwhile."""
+    bench = Bench()
+    reader = ListReader()
+    reader.reads_ahead = reads_ahead
+    relay = bench.relay("r1", reader)
+    async with running(relay):
+        await until(lambda: relay.leading)
+        bench.history.gate.clear()
+        reader.rounds += [[document(number)] for number in range(1, 5)]
+        await until(lambda: len(reader.rounds) == left)
+        await turns(50)
+        assert len(reader.rounds) == left
+        bench.history.gate.set()
+        await until(lambda: relay.counters.received == 4)
+    assert await bench.numbers() == [1, 2, 3, 4]
 
 
 async def test_how_late_events_are_is_counted_by_stage_and_they_by_type() -> None:

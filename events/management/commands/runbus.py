@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from events.bridge import ask
 from events.checks import configuration_errors, describe
+from events.collector import settle
 from events.conf import EventsConfig
 from events.fanout.relay import LostLease
 from events.ports import FencedOut, Unavailable
@@ -60,6 +61,7 @@ class Command(BaseCommand):
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, ended.set)
         process.start()
+        settle()
         await ended.wait()
         await process.stop()
 
