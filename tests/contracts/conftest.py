@@ -1,10 +1,16 @@
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from events.conf import HistoryLimits
+from events.history.memory import MemoryHistory
+from events.history.redis import RedisHistory
+from events.ports import History
 from events.redis_link import Keys, RedisLink
+from tests.contracts.support import NOW, Build, Clock
 from tests.redis_server import RedisServer
 
 
@@ -41,3 +47,25 @@ async def own_link(own_redis: RedisServer) -> AsyncIterator[RedisLink]:
     link = RedisLink(own_redis.url)
     yield link
     await link.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(NOW)
+
+
+@pytest.fixture(params=["memory", "redis"])
+def build(request: pytest.FixtureRequest, keys: Keys, link: RedisLink, clock: Clock) -> Build:
+    """Makes a history with limits of the test's choice."""
+
+    def make(**limits: Any) -> History:
+        if request.param == "memory":
+            return MemoryHistory(HistoryLimits(**limits), clock)
+        return RedisHistory(link, keys, HistoryLimits(**limits))
+
+    return make
+
+
+@pytest.fixture
+def history(build: Build) -> History:
+    return build()

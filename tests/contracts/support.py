@@ -7,9 +7,17 @@ from collections.abc import Awaitable, Callable, Sequence
 import orjson
 
 from events.domain.event import Event, EventLimits, parse_event
-from events.ports import Append, DeadLetter, History
+from events.ports import Append, BusReader, DeadLetter, History, Unavailable
+from events.redis_link import Keys
+from tests.redis_server import RedisServer
 
 DEADLINE_S = 20.0
+
+#: What the clocks of the suites say at first.
+NOW = 1_000_000.0
+
+#: Makes a history with limits of the test's choice.
+Build = Callable[..., History]
 
 
 class Clock:
@@ -48,3 +56,16 @@ async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
     while not await condition():
         assert time.monotonic() < deadline, "the condition did not come true"
         await asyncio.sleep(0.01)
+
+
+async def hears_again(reader: BusReader, server: RedisServer, keys: Keys) -> None:
+    """Publish until something comes out."""
+
+    async def heard() -> bool:
+        server.command("PUBLISH", keys.bus, "hello")
+        try:
+            return any(entry.document == b"hello" for entry in await reader.read("", 100, 0.05))
+        except Unavailable:
+            return False
+
+    await eventually(heard)

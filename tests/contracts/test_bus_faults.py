@@ -9,21 +9,8 @@ from events.bus.redis_pubsub import RedisPubSubReader
 from events.bus.redis_stream import RedisStreamBus, RedisStreamReader
 from events.ports import BusReader, Unavailable
 from events.redis_link import Keys, RedisLink
-from tests.contracts.support import eventually
+from tests.contracts.support import eventually, hears_again
 from tests.redis_server import RedisServer
-
-
-async def hears_again(reader: BusReader, server: RedisServer, keys: Keys) -> None:
-    """Publish until something comes out."""
-
-    async def heard() -> bool:
-        server.command("PUBLISH", keys.bus, "hello")
-        try:
-            return any(entry.document == b"hello" for entry in await reader.read("", 100, 0.05))
-        except Unavailable:
-            return False
-
-    await eventually(heard)
 
 
 async def says(reader: BusReader, reason: str) -> None:

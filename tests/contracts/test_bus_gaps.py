@@ -15,7 +15,7 @@ from events.bus.redis_stream import RedisStreamBus, RedisStreamReader
 from events.domain.sizes import READ_BYTES
 from events.ports import BusEntry, BusGap, BusReader, EventBus, Unavailable
 from events.redis_link import Keys, RedisLink
-from tests.contracts.support import eventually
+from tests.contracts.support import eventually, hears_again
 from tests.redis_server import RedisServer
 
 
@@ -337,19 +337,6 @@ async def test_a_restart_with_a_file_keeps_the_count(own_redis: RedisServer, own
 
 
 # -- a channel that was not heard, or too fast -------------------------------------------------------------------------
-
-
-async def hears_again(reader: BusReader, server: RedisServer, keys: Keys) -> None:
-    """Publish until something comes out."""
-
-    async def heard() -> bool:
-        server.command("PUBLISH", keys.bus, "hello")
-        try:
-            return any(entry.document == b"hello" for entry in await reader.read("", 100, 0.05))
-        except Unavailable:
-            return False
-
-    await eventually(heard)
 
 
 async def goes_deaf(reader: BusReader) -> None:

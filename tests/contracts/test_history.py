@@ -8,39 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from events.conf import HistoryLimits
 from events.domain.entry import Entry, Position, event_id, stamp
-from events.history.memory import MemoryHistory
-from events.history.redis import RedisHistory
 from events.ports import Append, DeadLetter, FencedOut, History, Moved
-from events.redis_link import Keys, RedisLink
-from tests.contracts.support import Clock, event, write
-
-NOW = 1_000_000.0
-
-Build = Callable[..., History]
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock(NOW)
-
-
-@pytest.fixture(params=["memory", "redis"])
-def build(request: pytest.FixtureRequest, keys: Keys, link: RedisLink, clock: Clock) -> Build:
-    """Makes a history with limits of the test's choice."""
-
-    def make(**limits: Any) -> History:
-        if request.param == "memory":
-            return MemoryHistory(HistoryLimits(**limits), clock)
-        return RedisHistory(link, keys, HistoryLimits(**limits))
-
-    return make
-
-
-@pytest.fixture
-def history(build: Build) -> History:
-    return build()
+from tests.contracts.support import NOW, Build, Clock, event, write
 
 
 def letter(number: int = 1) -> DeadLetter:

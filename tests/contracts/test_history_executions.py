@@ -1,9 +1,8 @@
 """The states of executions, on memory and on Redis: written with the events, and read at one consistent place."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -16,32 +15,8 @@ from events.history.memory import MemoryHistory
 from events.history.redis import RedisHistory
 from events.ports import Append, FencedOut, History, Moved, Unavailable
 from events.redis_link import Keys, RedisLink
-from tests.contracts.support import Clock, event, eventually, write
+from tests.contracts.support import Build, Clock, event, eventually, write
 from tests.redis_server import RedisServer
-
-Build = Callable[..., History]
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock(1_000_000.0)
-
-
-@pytest.fixture(params=["memory", "redis"])
-def build(request: pytest.FixtureRequest, keys: Keys, link: RedisLink, clock: Clock) -> Build:
-    """Makes a history with limits of the test's choice."""
-
-    def make(**limits: Any) -> History:
-        if request.param == "memory":
-            return MemoryHistory(HistoryLimits(**limits), clock)
-        return RedisHistory(link, keys, HistoryLimits(**limits))
-
-    return make
-
-
-@pytest.fixture
-def history(build: Build) -> History:
-    return build()
 
 
 def of(execution_id: str, workflow: str = "w1", kind: str = "node_started", **fields: object) -> Event:

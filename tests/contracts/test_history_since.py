@@ -2,8 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -14,34 +12,10 @@ from events.history.memory import MemoryHistory
 from events.history.redis import RedisHistory
 from events.ports import Append, History, Moved, TopicPage, Unavailable
 from events.redis_link import Keys, RedisLink
-from tests.contracts.support import Clock, event, eventually, write
+from tests.contracts.support import Build, Clock, event, eventually, write
 from tests.redis_server import RedisServer
 
-Build = Callable[..., History]
-
 W1 = "workflow:w1"
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock(1_000_000.0)
-
-
-@pytest.fixture(params=["memory", "redis"])
-def build(request: pytest.FixtureRequest, keys: Keys, link: RedisLink, clock: Clock) -> Build:
-    """Makes a history with limits of the test's choice."""
-
-    def make(**limits: Any) -> History:
-        if request.param == "memory":
-            return MemoryHistory(HistoryLimits(**limits), clock)
-        return RedisHistory(link, keys, HistoryLimits(**limits))
-
-    return make
-
-
-@pytest.fixture
-def history(build: Build) -> History:
-    return build()
 
 
 def offsets(page: TopicPage, topic: str = W1) -> list[int]:

@@ -19,7 +19,7 @@ from events.fanout.latency import CANARY, LOOP, STAGES, observe
 from events.ports import ProcessReport
 from events.wiring import Adapters
 from tests.conftest import ROOT
-from tests.delivery.test_stats import Elsewhere
+from tests.monitoring.conftest import Elsewhere
 
 ALERTS: Final = ROOT / "deploy" / "prometheus" / "alerts.yml"
 DASHBOARD: Final = ROOT / "deploy" / "grafana" / "wsserver.json"

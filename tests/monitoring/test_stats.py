@@ -3,8 +3,7 @@
 import asyncio
 import threading
 import time
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -21,54 +20,13 @@ from events.fanout.counters import Counters
 from events.fanout.session import ClientInfo, Session
 from events.fanout.wire import Dialect
 from events.ports import Canary, ClientChanges, Emergency, ProcessReport, Unavailable
-from events.wiring import Adapters, ServerProcess, build_adapters, server
+from events.wiring import Adapters, ServerProcess, server
 from tests.contracts.support import event, write
 from tests.fanout.support import RecordingPipe, until
+from tests.monitoring.conftest import Elsewhere
 from tests.redis_server import RedisServer, free_port
 
 EVENT = {"type": "signal", "execution_id": "x", "workflow_id": "w1", "timestamp": "2026-01-24T10:00:00Z"}
-
-Elsewhere = Callable[[Callable[[Adapters], Awaitable[object]]], None]
-
-
-@pytest.fixture(scope="module")
-def redis_server() -> Iterator[RedisServer]:
-    with RedisServer() as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def own_loop() -> Iterator[None]:
-    yield
-    bridge.close()
-
-
-@pytest.fixture
-def embedded(settings: Any) -> EventsConfig:
-    settings.EVENTS = replace(settings.EVENTS, redis_url="", auth_tokens=(), require_auth=False)
-    return EventsConfig.from_settings()
-
-
-@pytest.fixture
-def on_redis(settings: Any, redis_server: RedisServer) -> EventsConfig:
-    """Redis, under names that no other test uses."""
-    name = uuid.uuid4().hex
-    settings.EVENTS = replace(settings.EVENTS, redis_url=redis_server.url, redis_prefix=name, bus_name=f"bus-{name}")
-    return EventsConfig.from_settings()
-
-
-@pytest.fixture
-def elsewhere(on_redis: EventsConfig) -> Elsewhere:
-    """Does what another process would do."""
-
-    async def act(action: Callable[[Adapters], Awaitable[object]]) -> None:
-        adapters = build_adapters(on_redis)
-        try:
-            await action(adapters)
-        finally:
-            await adapters.close()
-
-    return lambda action: asyncio.run(act(action))
 
 
 def report(process: str, kind: str = "server", started: float = 100.0, **fields: Any) -> ProcessReport:
