@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from events.access.authority import Authority
 from events.access.watch import GrantWatch
 from events.checks import configuration_errors, describe
+from events.collector import settle
 from events.commands import CommandHandler
 from events.conf import EventsConfig
 from events.demo import DemoExecutor
@@ -69,6 +70,11 @@ class ServerApplication:
             return
         await self._router(scope, receive, send)
 
+    async def start(self) -> None:
+        """Start before the first client comes; what there is by then stays for as long as the process lives."""
+        await self.commands()
+        settle()
+
     async def commands(self) -> CommandHandler:
         """The command handler of the running server process."""
         process = await server.ensure()
@@ -101,7 +107,7 @@ class ServerApplication:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                await self.commands()
+                await self.start()
                 await send({"type": "lifespan.startup.complete"})
             else:
                 await self.close("server shutting down")

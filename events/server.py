@@ -119,7 +119,7 @@ class EventServer(Server):
         if self._inherited is not None:
             lifeline = self._inherited.lifeline
             asyncio.get_running_loop().add_reader(lifeline, self._orphaned, lifeline)
-        await self.application.commands()
+        await self.application.start()
         address = self.listening_addresses[0] if self.listening_addresses else ("", 0)
         log.info("listening", host=address[0], port=address[1])
         self.announce()

@@ -3,7 +3,7 @@
 import asyncio
 import heapq
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 
 import structlog
@@ -13,6 +13,7 @@ from events.domain.timestamps import iso
 from events.domain.topics import subscription
 from events.fanout.catch_up import CatchUp
 from events.fanout.counters import Counters
+from events.fanout.due import Due
 from events.fanout.latency import CANARY, observe
 from events.fanout.session import Session, Subscription
 from events.fanout.topic import Topic
@@ -137,7 +138,7 @@ class Hub:
 
     def _apply(self, entries: Sequence[Entry]) -> None:
         """Hand consecutive entries to the sessions. The hot path: nothing here waits, encodes or logs per delivery."""
-        due: dict[Session, Parcel] = {}
+        due = Due()
         for entry in entries:
             found: list[Topic] = []
             for name, offset in zip(entry.topics, entry.offsets, strict=True):
@@ -149,9 +150,9 @@ class Hub:
                 delivery = Delivery(entry)
                 audience = self._audience(entry, found, delivery)
                 self.counters.bytes += len(entry.document) * len(audience)
-                self._collect(due, audience, delivery)
+                due.add(audience, delivery)
         self.position = Position(self.position.epoch, entries[-1].number)
-        self._deliver(due)
+        self._deliver(due.parcels())
 
     def _audience(self, entry: Entry, found: Sequence[Topic], delivery: Delivery) -> AbstractSet[Session]:
         """Who wants an event. A client may have joined several of its topics; it gets one copy."""
@@ -171,19 +172,9 @@ class Hub:
             self._unions.clear()
         self._unions[topics] = audience
 
-    def _collect(self, due: dict[Session, Parcel], audience: AbstractSet[Session], delivery: Delivery) -> None:
-        """Add a delivery to what each client is to get."""
-        alone = Parcel(delivery)
-        if not due:
-            due.update(dict.fromkeys(audience, alone))
-            return
-        for session in audience:
-            before = due.get(session)
-            due[session] = alone if before is None else before.plus(delivery)
-
-    def _deliver(self, due: Mapping[Session, Parcel]) -> None:
+    def _deliver(self, due: Iterable[tuple[Session, Parcel]]) -> None:
         sent = 0
-        for session, parcel in due.items():
+        for session, parcel in due:
             if session.cursor is not None:
                 continue  # It lags.
             if session.deliver(parcel):
@@ -417,7 +408,7 @@ class Hub:
                 for session in topic.members():
                     wanted = [delivery for delivery in fresh if session.topics[topic.name].wants(delivery)]
                     due.setdefault(session, {}).update((delivery.entry.number, delivery) for delivery in wanted)
-        self._deliver({session: _parcel([found[key] for key in sorted(found)]) for session, found in due.items() if found})
+        self._deliver((session, _parcel([found[key] for key in sorted(found)])) for session, found in due.items() if found)
 
     def _cross(self, topic: Topic, page: TopicPage) -> list[Entry]:
         """Bring a topic across a gap that ends at the hub's position. Returns what is left of it, and tells of the rest."""

@@ -132,11 +132,11 @@ class Session:
         self.commands.append((time.time(), name, subject[:SUBJECT_LENGTH], error))
         del self.commands[:-RECENT_COMMANDS]
 
-    def mark(self) -> Hashable:
-        """Differs when the row does. Cheaper than a row."""
+    def mark(self) -> tuple[Hashable, Hashable]:
+        """Differs when the row does, in its first part unless only the traffic differs. Cheaper than a row."""
         newest = next(reversed(self.topics), None)
-        counts = (len(self.topics), self.sent, self.pipe.pending)
-        return (self.transport, self.authenticated, self.grant, newest, *counts, self.lagging)
+        standing = (self.transport, self.authenticated, self.grant, newest, len(self.topics), self.lagging)
+        return standing, (self.sent, self.pipe.pending)
 
     def row(self) -> dict[str, Any]:
         """What is shown of this client in lists (`events.stats.ClientRow` less the process)."""

@@ -104,9 +104,25 @@ async def test_with_many_changes_clients_take_turns(monkeypatch: pytest.MonkeyPa
     seen: list[str] = []
     for turn in range(1, 6):
         for session in world.sessions.values():
-            session.sent = turn
+            session.transport = f"t{turn}"
         seen += await world.update()
     assert sorted(seen) == sorted(sid for sid in world.sessions for _ in range(2))
+
+
+async def test_where_all_get_events_they_take_turns_and_other_changes_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TRAFFIC_ROWS", 4)
+    world = World(10)
+    await world.update()
+    seen: list[str] = []
+    for turn in range(1, 6):
+        for session in world.sessions.values():
+            session.sent = turn
+        world.sessions["s9"].authenticated = bool(turn % 2)
+        written = await world.update()
+        assert "s9" in written
+        assert len(written) <= 5
+        seen += [sid for sid in written if sid != "s9"]
+    assert {seen.count(sid) for sid in world.sessions if sid != "s9"} == {2, 3}
 
 
 async def test_a_registry_that_forgot_gets_everything_again() -> None:
