@@ -5,8 +5,6 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
-from django.conf import settings
-from django.test import Client
 
 from events.conf import AccessLimits, EventsConfig, HistoryLimits, JwtConfig, SessionLimits
 from events.domain.event import EventLimits
@@ -138,20 +136,3 @@ def test_secrets_are_not_in_the_representation(read: Any) -> None:
     found = read(WS_AUTH_TOKEN="hunter2", REDIS_URL="redis://:hunter3@h:1/2")["EVENTS"]
     assert found.redis_url
     assert "hunter" not in repr(found)
-
-
-def test_static_files_are_served_without_being_collected(client: Client) -> None:
-    response = client.get("/static/admin/css/base.css")
-    assert (response.status_code, response.headers["Content-Type"]) == (200, 'text/css; charset="utf-8"')
-    assert int(response.headers["Content-Length"]) == len(response.content) > 0
-
-
-def test_part_of_a_static_file_can_be_asked_for(client: Client) -> None:
-    response = client.get("/static/admin/css/base.css", headers={"Range": "bytes=2-5"})
-    whole = client.get("/static/admin/css/base.css").content
-    assert (response.status_code, response.content) == (206, whole[2:6])
-
-
-def test_the_browser_client_is_a_static_file(client: Client) -> None:
-    assert settings.SOCKET_IO_CLIENT.is_dir()
-    assert client.get("/static/vendor/socket.io-client/socket.io.min.js").status_code == 200

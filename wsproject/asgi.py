@@ -1,4 +1,4 @@
-"""The web process: sockets to the consumers, all else to Django. Served by daphne, or any other ASGI server."""
+"""The web process: sockets to the consumers, static files to WhiteNoise, all else to Django. Served by daphne, or any other ASGI server."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 def _build() -> "ServerApplication":
     use_settings("wsproject.settings")
     django = get_asgi_application()
-    # Needs the settings, which the line above has read.
+    # These need the settings, which the line above has read.
     from events.asgi import build_application
+    from wsproject.static_files import StaticFiles
 
-    return build_application(django)
+    return build_application(StaticFiles(django))
 
 
 try:

@@ -145,7 +145,6 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
-    "wsproject.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -218,8 +217,8 @@ BROWSER_PACKAGES: Final = {
 STATICFILES_DIRS: list[Path | tuple[str, Path]] = [BASE_DIR / "static"]
 STATICFILES_DIRS += [(f"vendor/{name}", folder) for name, folder in BROWSER_PACKAGES.items() if folder.is_dir()]
 
-# Development serves files from where they are, so a change shows at once. Production serves collected, compressed
-# files whose names carry their content's hash, and caches them for good.
+# `wsproject/static_files.py` serves them. Development serves files from where they are, so a change shows at once. Production
+# serves collected, compressed files whose names carry their content's hash, and caches them for good.
 WHITENOISE_AUTOREFRESH = WHITENOISE_USE_FINDERS = not PRODUCTION
 _static_storage = "whitenoise.storage.CompressedManifestStaticFilesStorage"
 STORAGES = {

@@ -1,4 +1,5 @@
-// Two charts of the last two minutes: rate and latency. Without the charts library there are none, and all else works.
+// Two charts of the last two minutes: rate and latency. The charts library comes when the page can be used already; without it
+// there are no charts, and all else works.
 
 import { byId } from "./dom.js";
 
@@ -10,11 +11,20 @@ export class Charts {
   #history = null;
   #drawn = 0;
 
-  constructor() {
-    if (typeof globalThis.uPlot !== "function") {
-      byId("charts").hidden = true;
-      return;
-    }
+  // Fetches the library, and draws what there is by then.
+  async load() {
+    const library = document.createElement("script");
+    library.src = byId("charts").dataset.library;
+    const loaded = new Promise((resolve) => {
+      library.onload = () => resolve(true);
+      library.onerror = () => resolve(false);
+    });
+    document.head.append(library);
+    if (await loaded) this.#begin();
+    else byId("charts").hidden = true;
+  }
+
+  #begin() {
     this.#make();
     // Colours are the page's, and change with it.
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#make());

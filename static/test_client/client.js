@@ -308,3 +308,4 @@ setInterval(ping, PING_MS);
 setInterval(() => tabs.shown === "events" || document.hidden || paintExecutions(), GROW_MS);
 if (view.autoconnect) connect();
 performance.mark("interactive");
+charts.load();

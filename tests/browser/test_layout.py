@@ -120,18 +120,38 @@ async def show_everything(page: ClientPage) -> None:
 #: Modules that another one asked for, and not the page itself.
 LATE_MODULES: Final = """
 (() => {
-  const asked = [...document.querySelectorAll("link[rel=modulepreload], script[src]")].map(({ href, src }) => href ?? src);
+  const asked = [...document.querySelectorAll("link[rel=modulepreload], head script[src]")].map(({ href, src }) => href ?? src);
   const came = performance.getEntriesByType("resource").map(({ name }) => name).filter((name) => name.endsWith(".js"));
   return came.filter((name) => !asked.includes(name));
 })()
 """
 
 
-async def test_no_module_waits_for_another(deployment: Deployment, tabs: Tabs) -> None:
+#: What a browser without a cache fetches before the page can be used: how many files, how many bytes, which names.
+BEFORE_USE: Final = """
+(() => {
+  const [ready] = performance.getEntriesByName("interactive");
+  const [page] = performance.getEntriesByType("navigation");
+  const files = performance.getEntriesByType("resource").filter(({ startTime }) => startTime < ready.startTime);
+  const bytes = [page, ...files].reduce((sum, { encodedBodySize }) => sum + encodedBodySize, 0);
+  return { requests: files.length + 1, bytes, names: files.map(({ name }) => name) };
+})()
+"""
+
+#: Of the development server, which compresses nothing. There is room for some more modules, not for another library.
+MOST_REQUESTS: Final = 36
+MOST_BYTES: Final = 230_000
+
+
+async def test_little_is_fetched_before_the_page_can_be_used(deployment: Deployment, tabs: Tabs) -> None:
     page = await tabs.client(deployment.a)
-    await expect(page.part("state")).to_have_text("disconnected")
+    await expect(page.part("rate-chart").locator("canvas")).to_be_visible()
+    fetched = await page.page.evaluate(BEFORE_USE)
+    assert 100_000 < fetched["bytes"] <= MOST_BYTES, fetched
+    assert 25 < fetched["requests"] <= MOST_REQUESTS, fetched
+    assert not [name for name in fetched["names"] if "uplot" in name and name.endswith(".js")]
+    # None of the modules waits for another.
     assert await page.page.evaluate(LATE_MODULES) == []
-    assert await page.page.locator("link[rel=modulepreload]").count() > 10
 
 
 async def test_what_changes_is_announced(deployment: Deployment, tabs: Tabs) -> None:

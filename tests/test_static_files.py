@@ -1,0 +1,59 @@
+"""`wsproject/static_files.py`: what is answered before Django is asked."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from asgiref.testing import ApplicationCommunicator
+from django.conf import settings
+
+from wsproject.static_files import Receive, Scope, Send, StaticFiles
+
+STYLE = "/static/admin/css/base.css"
+CLIENT = "/static/vendor/socket.io-client/socket.io.min.js"
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+async def fallback(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 418, "headers": []})
+    await send({"type": "http.response.body", "body": b"not a file"})
+
+
+async def ask(path: str, method: str = "GET", **headers: str) -> Answer:
+    scope: dict[str, Any] = {"type": "http", "method": method, "path": path}
+    scope["headers"] = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    talk = ApplicationCommunicator(StaticFiles(fallback), scope)
+    start, body = await talk.receive_output(), await talk.receive_output()
+    return Answer(start["status"], {name.decode(): value.decode() for name, value in start["headers"]}, body["body"])
+
+
+@pytest.mark.parametrize("path", [STYLE, CLIENT, "/static/test_client/client.js"])
+async def test_files_are_served_without_being_collected(path: str) -> None:
+    answer = await ask(path)
+    assert answer.status == 200
+    assert int(answer.headers["content-length"]) == len(answer.body) > 0
+    assert answer.headers["content-type"].startswith(("text/css", "text/javascript"))
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert settings.SOCKET_IO_CLIENT.is_dir()
+
+
+async def test_part_of_a_file_or_none_of_it_can_be_asked_for() -> None:
+    whole = await ask(STYLE)
+    part = await ask(STYLE, range="bytes=2-5")
+    assert (part.status, part.body) == (206, whole.body[2:6])
+    head = await ask(STYLE, "HEAD")
+    assert (head.status, head.body, head.headers["content-length"]) == (200, b"", str(len(whole.body)))
+    known = await ask(STYLE, if_none_match=whole.headers["etag"])
+    assert (known.status, known.body) == (304, b"")
+    assert (await ask(STYLE, "POST")).status == 405
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/static/nothing.js", "/static/../wsproject/settings.py", "/static/test_client/"])
+async def test_what_is_no_file_is_for_django(path: str) -> None:
+    assert (await ask(path)).body == b"not a file"
