@@ -1,10 +1,10 @@
 """`wsproject/static_files.py`: what is answered before Django is asked."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from asgiref.testing import ApplicationCommunicator
 from django.conf import settings
 
 from wsproject.static_files import Receive, Scope, Send, StaticFiles
@@ -28,8 +28,13 @@ async def fallback(scope: Scope, receive: Receive, send: Send) -> None:
 async def ask(path: str, method: str = "GET", **headers: str) -> Answer:
     scope: dict[str, Any] = {"type": "http", "method": method, "path": path}
     scope["headers"] = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    talk = ApplicationCommunicator(StaticFiles(fallback), scope)
-    start, body = await talk.receive_output(), await talk.receive_output()
+    said: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        said.append(message)
+
+    await StaticFiles(fallback)(scope, asyncio.Event().wait, send)
+    start, body = said
     return Answer(start["status"], {name.decode(): value.decode() for name, value in start["headers"]}, body["body"])
 
 
@@ -54,6 +59,8 @@ async def test_part_of_a_file_or_none_of_it_can_be_asked_for() -> None:
     assert (await ask(STYLE, "POST")).status == 405
 
 
-@pytest.mark.parametrize("path", ["/", "/health", "/static/nothing.js", "/static/../wsproject/settings.py", "/static/test_client/"])
+@pytest.mark.parametrize(
+    "path", ["/", "/health", "/static/nothing.js", "/static/../wsproject/settings.py", "/static/test_client/"]
+)
 async def test_what_is_no_file_is_for_django(path: str) -> None:
     assert (await ask(path)).body == b"not a file"

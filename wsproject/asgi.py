@@ -1,4 +1,7 @@
-"""The web process: sockets to the consumers, static files to WhiteNoise, all else to Django. Served by daphne, or any other ASGI server."""
+"""The web process: sockets to the consumers, static files to WhiteNoise, all else to Django.
+
+Served by daphne, or any other ASGI server.
+"""
 
 import sys
 from typing import TYPE_CHECKING

@@ -6,8 +6,8 @@ from typing import Any
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -40,7 +40,8 @@ class StaticFiles:
 
 def _environ(scope: Scope) -> dict[str, str]:
     """A request's headers by the names of WSGI, which WhiteNoise knows them by."""
-    return {f"HTTP_{name.decode('latin-1').upper().replace('-', '_')}": value.decode("latin-1") for name, value in scope["headers"]}
+    headers = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
+    return {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers}
 
 
 def _content(response: Any) -> bytes:

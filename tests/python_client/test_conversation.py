@@ -1,18 +1,22 @@
 """What a subscriber makes of the server's messages; no socket is needed for it."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from tests.system.event_data import event
 from workflow_events import Event, SubscriptionRefused
-from workflow_events.conversation import Conversation, Effect, Leave, Send
+from workflow_events.conversation import Conversation, Effect, Leave, Renew, Send, WantToken
 from workflow_events.link import Link, Subscriber
 from workflow_events.topics import Topic
 
 WORKFLOW = {"type": "workflow", "workflow_id": "w"}
 BOT = {"type": "bot", "bot_id": "b"}
+GREETING = {"sid": "s", "auth_required": False, "server_time": "2026-01-24T10:00:00.000Z"}
+ACCEPTED = {"success": True, "message": "Authentication successful"}
+NOON = datetime(2026, 1, 24, 12, tzinfo=UTC).timestamp()
 
 
 def stamped(number: int) -> dict[str, Any]:
@@ -24,7 +28,7 @@ def conversation(*topics: Topic) -> Conversation:
     """One that has begun, and been greeted."""
     begun = Conversation(topics or (Topic("workflow", "w"),))
     begun.begin()
-    tell(begun, "connected", {"sid": "s", "auth_required": False})
+    tell(begun, "connected", GREETING)
     return begun
 
 
@@ -72,7 +76,7 @@ def test_a_cut_in_the_middle_of_a_replay_resumes_after_what_was_handed_out() -> 
     tell(one, "subscribed", {**WORKFLOW, "epoch": "e", "offset": 9, "recovered": False})
     tell(one, "recent_events", {"events": [stamped(4), stamped(5)], "count": 2})
     one.begin()
-    (_, asked) = tell(one, "connected", {"sid": "s", "auth_required": False})
+    (_, asked) = tell(one, "connected", GREETING)
     assert isinstance(asked, Send)
     assert json.loads(asked.text)["data"] == {"workflow_id": "w", "epoch": "e", "offset": 5}
 
@@ -90,6 +94,41 @@ def test_a_new_epoch_begins_anew() -> None:
 def test_a_token_that_ended_asks_for_another_connection_at_once(code: str) -> None:
     assert tell(conversation(), "error", {"message": "over", "code": code}) == [Leave("over", at_once=True)]
     assert tell(conversation(), "subscription_revoked", {**WORKFLOW, "code": code}) == []
+
+
+def guarded(*, renewable: bool = True) -> Conversation:
+    """One that has begun at noon by a clock that is two hours ahead of the server's, and was asked for a token."""
+    begun = Conversation([Topic("workflow", "w")], renewable=renewable, clock=lambda: NOON)
+    begun.begin()
+    assert isinstance(tell(begun, "connected", {**GREETING, "auth_required": True})[-1], WantToken)
+    return begun
+
+
+@pytest.mark.parametrize(
+    ("expires_at", "in_s"),
+    [("2026-01-24T10:01:40.000Z", 80), ("2026-01-24T10:00:00.100Z", 1), ("9999-12-31T23:59:59.000Z", 86_400)],
+)
+def test_a_token_is_renewed_before_it_ends_by_the_clock_of_the_server(expires_at: str, in_s: float) -> None:
+    one = guarded()
+    renew, asked = tell(one, "auth_response", {**ACCEPTED, "expires_at": expires_at})
+    assert renew == Renew(pytest.approx(in_s))
+    assert isinstance(asked, Send)
+    # The answer to the renewal asks for no subscription again.
+    assert tell(one, "auth_response", ACCEPTED) == []
+
+
+def test_a_token_that_is_always_the_same_is_not_renewed() -> None:
+    (asked,) = tell(guarded(renewable=False), "auth_response", {**ACCEPTED, "expires_at": "2026-01-24T10:01:40.000Z"})
+    assert isinstance(asked, Send)
+
+
+def test_a_renewal_that_fails_is_repeated_and_ends_nothing() -> None:
+    one = guarded()
+    unavailable = {"message": "later", "code": "authentication_unavailable"}
+    assert tell(one, "error", unavailable) == [Renew(1.0, "later")]
+    tell(one, "auth_response", ACCEPTED)
+    assert tell(one, "auth_response", {"success": False, "message": "Invalid token"}) == [Renew(1.0, "Invalid token")]
+    assert tell(one, "error", {"message": "wait", "code": "too_many_attempts"}) == [Renew(1.0, "wait")]
 
 
 def test_a_server_that_goes_away_is_left_when_it_says_so_and_come_back_from_at_once() -> None:

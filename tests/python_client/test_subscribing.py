@@ -2,9 +2,11 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
+import jwt
 import pytest
 
 from tests.python_client.collector import KINDS, Collector
@@ -25,6 +27,10 @@ from workflow_events import (
 )
 
 TOKEN = "a-token-of-32-characters-or-more"
+JWT_SECRET = "s" * 32
+
+#: Seconds until a token ends. Enough to connect on a busy machine, and for one renewal that fails.
+TOKEN_S = 8
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +48,8 @@ def server(deployment: Stack) -> Server:
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Stack(tmp_path_factory.mktemp("secured"), WS_AUTH_TOKEN=TOKEN) as stack:
+    with Stack(tmp_path_factory.mktemp("secured"), WS_AUTH_TOKEN=TOKEN, WS_JWT_SECRET=JWT_SECRET, WS_JWT_LEEWAY_S="0") as stack:
+        assert stack.manage("bootstrap").wait() == 0
         yield stack.serve()
 
 
@@ -75,7 +82,7 @@ def test_a_killed_server_costs_no_event(deployment: Stack) -> None:
 
 def test_a_subscriber_that_takes_its_time_is_waited_for(deployment: Stack, server: Server) -> None:
     """What it does not read stays on the server, more than sockets hold; then it gets all of it."""
-    events = [event(number, "slow", text="x" * 40_000) for number in range(200)]
+    events = [event(number, "slow", text="x" * 40_000) for number in range(400)]
 
     async def read_slowly() -> list[int]:
         async with AsyncClient(server.url).subscribe(workflow="slow") as subscription:
@@ -183,6 +190,43 @@ def test_a_token_is_asked_for_at_each_connection(secured: Server, kind: str) -> 
         with Collector(kind, secured.url, {"token": token}, workflow="w") as collector:
             collector.wait(Subscribed)
     assert asked == [TOKEN, TOKEN]
+
+
+def signed(seconds: float) -> str:
+    """A token that ends so soon."""
+    return jwt.encode({"sub": "python", "scope": "all", "exp": time.time() + seconds}, JWT_SECRET, "HS256")
+
+
+class Login:
+    """Gives a token that ends soon, fails once, and then gives one that does not."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self) -> str:
+        self.asked += 1
+        if self.asked == 2:
+            raise ConnectionRefusedError("the login is away")
+        return signed(TOKEN_S if self.asked == 1 else 900)
+
+
+def test_a_token_is_renewed_on_the_connection_that_stands(secured: Server) -> None:
+    """Another client shows when the first token has ended: it has no other, so that its connection ends with it."""
+    logins = {kind: Login() for kind in KINDS}
+    topic = {"workflow": "renewed"}
+    first, second = (Collector(kind, secured.url, {"token": login}, **topic) for kind, login in logins.items())
+    ended = Collector("async", secured.url, {"token": signed(TOKEN_S + 1)}, **topic)
+    with first, second, ended:
+        for collector in (first, second, ended):
+            collector.wait(Subscribed)
+        ended.wait(Disconnected)
+        assert isinstance(ended.wait_for_end(), AuthenticationFailed)
+        secured.publish(*run_of(3, "renewed"), token=TOKEN)
+        for collector in (first, second):
+            collector.wait(Event, 3)
+            assert [type(item) for item in collector.items] == [Connected, Subscribed, Event, Event, Event]
+            assert not any(item.replayed for item in collector.all(Event))
+    assert [login.asked for login in logins.values()] == [3, 3]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -2,64 +2,27 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 
-from workflow_events.conversation import Conversation, Leave, Send, WantToken
-from workflow_events.items import Event, Item, Missed
-from workflow_events.link import TRANSIENT, Link, Subscriber, given_token, websocket_uri, why
-from workflow_events.topics import Position, topics
+from workflow_events.conversation import Leave, Renew, Send, WantToken
+from workflow_events.items import Event, Item
+from workflow_events.link import TRANSIENT, Subscriber, given_token, why
+from workflow_events.opening import Opening
+from workflow_events.topics import Position
 
-#: A token, or what gives a new one for each connection.
-Token = str | Callable[[], str | Awaitable[str]] | None
+#: A token, or what gives a new one.
+Token = str | Callable[[], str | Awaitable[str]]
 
 
-class AsyncClient:
-    """Subscriptions to one server. Each has a connection of its own, made when it is first iterated.
+class AsyncClient(Opening[Token, "AsyncSubscription"]):
+    __doc__ = Opening.__doc__
 
-    url:               `http://localhost:8001`; https, ws and wss do as well, and so does a path before the server's own
-    token:             a string, or a function (async or not) that is asked at each connection, so that tokens may expire
-    on_missed:         is called for events that will not come; without it they are logged as warnings
-    give_up_s:         raise `ConnectionFailed` when there is no subscription for so long; by default it tries for ever
-    max_message_bytes: bound of one message of the server
-    """
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        token: Token = None,
-        on_missed: Callable[[Missed], object] | None = None,
-        give_up_s: float | None = None,
-        max_message_bytes: int = 64 << 20,
-    ) -> None:
-        self._link = Link(websocket_uri(url), max_message_bytes, give_up_s, on_missed)
-        self._token = token
-
-    def subscribe(
-        self,
-        *,
-        workflow: str | Iterable[str] | None = None,
-        bot: str | Iterable[str] | None = None,
-        strategy: str | Iterable[str] | None = None,
-        everything: bool = False,
-        types: Iterable[str] | None = None,
-        snapshot: bool = False,
-        resume: Position | None = None,
-    ) -> "AsyncSubscription":
-        """Events of workflows, bots and strategies, each by one id or several, or of everything. An event of several of them
-        comes once.
-
-        types:    only events of these types
-        snapshot: let `items()` begin with the states of the executions
-        resume:   the `position` of an earlier subscription, to go on from there
-        """
-        found = topics(everything=everything, workflow=workflow, bot=bot, strategy=strategy)
-        conversation = Conversation(found, types=types, snapshot=snapshot, resume=resume)
-        return AsyncSubscription(Subscriber(self._link, conversation), self._token)
+    def _open(self, subscriber: Subscriber) -> "AsyncSubscription":
+        return AsyncSubscription(subscriber, self._token)
 
 
 class AsyncSubscription:
@@ -68,7 +31,7 @@ class AsyncSubscription:
     Nothing runs in the background: while nobody iterates, nothing is read, and the server keeps what comes.
     """
 
-    def __init__(self, subscriber: Subscriber, token: Token) -> None:
+    def __init__(self, subscriber: Subscriber, token: Token | None) -> None:
         self._subscriber = subscriber
         self._token = token
         self._items = self._run()
@@ -108,16 +71,17 @@ class AsyncSubscription:
     async def _run(self) -> AsyncGenerator[Item, None]:
         while True:
             leave: Leave | None = None
-            self._subscriber.conversation.begin()
+            self._subscriber.begin()
             try:
                 async with connect(self._subscriber.link.uri, **self._subscriber.link.options) as socket:
                     while leave is None:
-                        for effect in self._subscriber.conversation.receive(await socket.recv()):
+                        for effect in self._subscriber.conversation.receive(await self._next(socket)):
                             if isinstance(effect, Send):
                                 await socket.send(effect.text)
                             elif isinstance(effect, WantToken):
-                                token = given_token(await self._ask_token())
-                                await socket.send(self._subscriber.conversation.authenticate(token).text)
+                                await self._send_token(socket, await self._ask_token())
+                            elif isinstance(effect, Renew):
+                                self._subscriber.renew(effect)
                             elif isinstance(effect, Leave):
                                 leave = effect
                             else:
@@ -127,6 +91,31 @@ class AsyncSubscription:
             lost = self._subscriber.lost(leave)
             yield lost
             await asyncio.sleep(lost.retry_in_s)
+
+    async def _next(self, socket: ClientConnection) -> str | bytes:
+        """The next message. Meanwhile the token is renewed when it is time, however many messages there are."""
+        while True:
+            left = self._subscriber.renewal_in_s
+            if left == 0:
+                await self._renew(socket)
+                continue
+            try:
+                async with asyncio.timeout(left):
+                    return await socket.recv()
+            except TimeoutError:
+                continue
+
+    async def _renew(self, socket: ClientConnection) -> None:
+        self._subscriber.renewing()
+        try:
+            token = await self._ask_token()
+        except TRANSIENT as error:
+            self._subscriber.renewal_failed(error)
+        else:
+            await self._send_token(socket, token)
+
+    async def _send_token(self, socket: ClientConnection, token: str | None) -> None:
+        await socket.send(self._subscriber.conversation.authenticate(given_token(token)).text)
 
     async def _ask_token(self) -> str | None:
         token = self._token() if callable(self._token) else self._token

@@ -1,57 +1,33 @@
 """Subscribing without asyncio."""
 
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import Self
 
 from websockets.sync.client import ClientConnection, connect
 
-from workflow_events.conversation import Conversation, Leave, Send, WantToken
-from workflow_events.items import Event, Item, Missed
-from workflow_events.link import TRANSIENT, Link, Subscriber, given_token, websocket_uri, why
-from workflow_events.topics import Position, topics
+from workflow_events.conversation import Leave, Renew, Send, WantToken
+from workflow_events.items import Event, Item
+from workflow_events.link import TRANSIENT, Subscriber, given_token, why
+from workflow_events.opening import Opening
+from workflow_events.topics import Position
 
-#: A token, or what gives a new one for each connection.
-Token = str | Callable[[], str] | None
+#: A token, or what gives a new one.
+Token = str | Callable[[], str]
 
 
-class Client:
+class Client(Opening[Token, "Subscription"]):
     """As `AsyncClient`, for code without asyncio."""
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        token: Token = None,
-        on_missed: Callable[[Missed], object] | None = None,
-        give_up_s: float | None = None,
-        max_message_bytes: int = 64 << 20,
-    ) -> None:
-        self._link = Link(websocket_uri(url), max_message_bytes, give_up_s, on_missed)
-        self._token = token
-
-    def subscribe(
-        self,
-        *,
-        workflow: str | Iterable[str] | None = None,
-        bot: str | Iterable[str] | None = None,
-        strategy: str | Iterable[str] | None = None,
-        everything: bool = False,
-        types: Iterable[str] | None = None,
-        snapshot: bool = False,
-        resume: Position | None = None,
-    ) -> "Subscription":
-        """As `AsyncClient.subscribe`."""
-        found = topics(everything=everything, workflow=workflow, bot=bot, strategy=strategy)
-        conversation = Conversation(found, types=types, snapshot=snapshot, resume=resume)
-        return Subscription(Subscriber(self._link, conversation), self._token)
+    def _open(self, subscriber: Subscriber) -> "Subscription":
+        return Subscription(subscriber, self._token)
 
 
 class Subscription:
     """As `AsyncSubscription`; `close` may be called by another thread, and ends the iteration."""
 
-    def __init__(self, subscriber: Subscriber, token: Token) -> None:
+    def __init__(self, subscriber: Subscriber, token: Token | None) -> None:
         self._subscriber = subscriber
         self._token = token
         self._closed = threading.Event()
@@ -93,17 +69,18 @@ class Subscription:
     def _run(self) -> Generator[Item, None, None]:
         while not self._closed.is_set():
             leave: Leave | None = None
-            self._subscriber.conversation.begin()
+            self._subscriber.begin()
             try:
                 with connect(self._subscriber.link.uri, **self._subscriber.link.options) as socket:
                     self._socket = socket
                     while leave is None and not self._closed.is_set():
-                        for effect in self._subscriber.conversation.receive(socket.recv()):
+                        for effect in self._subscriber.conversation.receive(self._next(socket)):
                             if isinstance(effect, Send):
                                 socket.send(effect.text)
                             elif isinstance(effect, WantToken):
-                                token = given_token(self._token() if callable(self._token) else self._token)
-                                socket.send(self._subscriber.conversation.authenticate(token).text)
+                                self._send_token(socket, self._ask_token())
+                            elif isinstance(effect, Renew):
+                                self._subscriber.renew(effect)
                             elif isinstance(effect, Leave):
                                 leave = effect
                             else:
@@ -117,3 +94,30 @@ class Subscription:
             lost = self._subscriber.lost(leave)
             yield lost
             self._closed.wait(lost.retry_in_s)
+
+    def _next(self, socket: ClientConnection) -> str | bytes:
+        """The next message. Meanwhile the token is renewed when it is time, however many messages there are."""
+        while True:
+            left = self._subscriber.renewal_in_s
+            if left == 0:
+                self._renew(socket)
+                continue
+            try:
+                return socket.recv(left)
+            except TimeoutError:
+                continue
+
+    def _renew(self, socket: ClientConnection) -> None:
+        self._subscriber.renewing()
+        try:
+            token = self._ask_token()
+        except TRANSIENT as error:
+            self._subscriber.renewal_failed(error)
+        else:
+            self._send_token(socket, token)
+
+    def _send_token(self, socket: ClientConnection, token: str | None) -> None:
+        socket.send(self._subscriber.conversation.authenticate(given_token(token)).text)
+
+    def _ask_token(self) -> str | None:
+        return self._token() if callable(self._token) else self._token

@@ -2,7 +2,7 @@
 
 A connection goes like this: `connected`, perhaps `authenticate`, then one subscription after the other, each with the place
 where it left off. A subscription is answered by `subscribed`, what is replayed, and `ack`; live events may come in between
-for topics that stand already.
+for topics that stand already. `authenticate` comes again before a token ends, at any time.
 
 What keeps every event from being lost or doubled:
 
@@ -14,8 +14,10 @@ What keeps every event from being lost or doubled:
 """
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from workflow_events.errors import AuthenticationFailed, ProtocolError, SubscriptionRefused
@@ -31,6 +33,15 @@ TOKEN_ENDED: Final = frozenset({"token_expired", "token_revoked"})
 #: Errors about a connection that does not come about for now.
 LATER: Final = frozenset({"too_many_attempts", "too_many_connections", "authentication_timeout"})
 
+#: Part of a token's remaining life after which another one is asked for.
+RENEWAL: Final = 0.8
+
+#: Seconds before a renewal, at least and at most; the former also after one that failed. Timers do not take any number.
+RENEWAL_S: Final = (1.0, 86_400.0)
+
+#: A smaller difference of the clocks, in seconds, may as well be the time that the greeting took.
+LEAST_SKEW_S: Final = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class Send:
@@ -45,6 +56,14 @@ class WantToken:
 
 
 @dataclass(frozen=True, slots=True)
+class Renew:
+    """Do as after `WantToken`, but in so many seconds, and go on receiving meanwhile. `trouble` is what went wrong, if any."""
+
+    in_s: float
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Leave:
     """Close the connection and come back; without a pause if it is `at_once`."""
 
@@ -52,7 +71,7 @@ class Leave:
     at_once: bool = False
 
 
-Effect = Send | WantToken | Leave | Item
+Effect = Send | WantToken | Renew | Leave | Item
 
 
 @dataclass(slots=True)
@@ -94,11 +113,18 @@ class Conversation:
         types: Iterable[str] | None = None,
         snapshot: bool = False,
         resume: Position | None = None,
+        renewable: bool = False,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        """renewable: there will be other tokens; clock: gives Unix seconds."""
         places = resume or {}
         self._places = {topic: _Place(topic, **places.get(topic.name, {})) for topic in topics}
         self._types = None if types is None else list(types)
         self._snapshot = snapshot
+        self._renewable = renewable
+        self._clock = clock
+        self._clock_ahead_s = 0.0
+        self._has_token = False
         self.sent_away = False
         self._waiting: list[_Place] = []
         self._asked: _Place | None = None
@@ -136,10 +162,10 @@ class Conversation:
             place.confirmed = place.live = False
         self._waiting = list(self._places.values())
         self._asked = None
-        self.sent_away = False
+        self._has_token = self.sent_away = False
 
     def authenticate(self, token: str) -> Send:
-        """What to send after `WantToken`."""
+        """What to send after `WantToken` and `Renew`."""
         return _command("authenticate", {"token": token})
 
     def receive(self, text: str | bytes) -> Iterator[Effect]:
@@ -158,6 +184,8 @@ class Conversation:
     # -- the way in -----------------------------------------------------------------------------------------------------
 
     def _connected(self, data: Mapping[str, Any]) -> Iterator[Effect]:
+        ahead = self._clock() - _seconds(data["server_time"])
+        self._clock_ahead_s = ahead if abs(ahead) >= LEAST_SKEW_S else 0.0
         yield Connected(data["sid"])
         if data["auth_required"]:
             yield WantToken()
@@ -165,9 +193,22 @@ class Conversation:
             yield from self._subscribe_next()
 
     def _authenticated(self, data: Mapping[str, Any]) -> Iterator[Effect]:
-        if not data["success"]:
+        if data["success"]:
+            self._has_token = True
+            if self._renewable and "expires_at" in data:
+                yield self._renewal_before(_seconds(data["expires_at"]))
+            yield from self._subscribe_next()
+        elif self._has_token:
+            # The one that was right stays right until it ends.
+            yield Renew(RENEWAL_S[0], data["message"])
+        else:
             raise AuthenticationFailed(f"The server does not accept the token: {data['message']}.")
-        yield from self._subscribe_next()
+
+    def _renewal_before(self, end: float) -> Renew:
+        """In time before a moment of the server's clock."""
+        left = end + self._clock_ahead_s - self._clock()
+        least, most = RENEWAL_S
+        return Renew(min(max(left * RENEWAL, least), most))
 
     def _subscribe_next(self) -> Iterator[Effect]:
         if self._asked is not None or not self._waiting:
@@ -241,9 +282,12 @@ class Conversation:
 
     def _error(self, data: Mapping[str, Any]) -> Iterator[Effect]:
         """Errors of commands come with their `ack`; others are about the connection."""
-        if data.get("code") in TOKEN_ENDED:
+        code = data.get("code")
+        if code in TOKEN_ENDED:
             yield Leave(data["message"], at_once=True)
-        elif data.get("code") in LATER:
+        elif code == "authentication_unavailable" or (code == "too_many_attempts" and self._has_token):
+            yield Renew(RENEWAL_S[0], data["message"])
+        elif code in LATER:
             yield Leave(data["message"])
 
     def _draining(self, data: Mapping[str, Any]) -> Iterator[Effect]:
@@ -267,6 +311,11 @@ class Conversation:
 def _command(name: str, data: Mapping[str, Any], ack: str | None = None) -> Send:
     message = {"event": name, "data": data} | ({} if ack is None else {"id": ack})
     return Send(json.dumps(message))
+
+
+def _seconds(timestamp: str) -> float:
+    """Unix seconds of an ISO 8601 timestamp."""
+    return datetime.fromisoformat(timestamp).timestamp()
 
 
 def _refused(topic: Topic, answer: Mapping[str, Any]) -> Leave:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import random
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from workflow_events.conversation import Conversation, Leave
+from workflow_events.conversation import RENEWAL_S, Conversation, Leave, Renew
 from workflow_events.errors import AuthenticationFailed, ConnectionFailed, MessageTooLarge, ProtocolError
 from workflow_events.items import Disconnected, Event, Item, Missed
 
@@ -118,6 +119,31 @@ class Subscriber:
         self.link = link
         self.conversation = conversation
         self.attempts = Attempts(link.give_up_s)
+        self._renewal_at = math.inf
+
+    def begin(self) -> None:
+        """A new connection is made."""
+        self.conversation.begin()
+        self._renewal_at = math.inf
+
+    def renew(self, renewal: Renew) -> None:
+        """Remember when another token is to be asked for."""
+        if renewal.trouble:
+            log.warning("no token for %s: %s; again in %g s", self.link.uri, renewal.trouble, renewal.in_s)
+        self._renewal_at = time.monotonic() + renewal.in_s
+
+    @property
+    def renewal_in_s(self) -> float | None:
+        """Seconds until another token is to be asked for, 0 when it is time; None when there is no need."""
+        return None if math.isinf(self._renewal_at) else max(0.0, self._renewal_at - time.monotonic())
+
+    def renewing(self) -> None:
+        """Another token is asked for now."""
+        self._renewal_at = math.inf
+
+    def renewal_failed(self, error: BaseException) -> None:
+        """There is no other token for now; the connection goes on with the one that it has."""
+        self.renew(Renew(RENEWAL_S[0], str(error) or type(error).__name__))
 
     def lost(self, leave: Leave) -> Disconnected:
         """A connection is over."""
