@@ -131,6 +131,19 @@ def test_a_renewal_that_fails_is_repeated_and_ends_nothing() -> None:
     assert tell(one, "error", {"message": "wait", "code": "too_many_attempts"}) == [Renew(1.0, "wait")]
 
 
+def test_without_another_token_for_now_the_connection_goes_on() -> None:
+    subscriber = Subscriber(Link("ws://x", 1, None, None), guarded())
+    assert subscriber.renewal_in_s is None
+    subscriber.renew(Renew(-1.0))
+    assert subscriber.renewal_in_s == 0
+    subscriber.renewing()
+    assert subscriber.renewal_in_s is None
+    subscriber.renewal_failed(ConnectionRefusedError("the login is away"))
+    assert subscriber.renewal_in_s == pytest.approx(1, abs=0.5)
+    subscriber.begin()
+    assert subscriber.renewal_in_s is None
+
+
 def test_a_server_that_goes_away_is_left_when_it_says_so_and_come_back_from_at_once() -> None:
     one = conversation()
     subscriber = Subscriber(Link("ws://x", 1, None, None), one)
