@@ -26,7 +26,7 @@ class Due:
     def add(self, audience: AbstractSet[Session], delivery: Delivery) -> None:
         """One more delivery. An audience is the same when it is the same object, which must not change meanwhile."""
         if audience is self._audience and self._run is not None:
-            self._run = self._run.plus(delivery)
+            self._run = Parcel(delivery, self._run)
             return
         self._settle()
         self._audience, self._run = audience, Parcel(delivery)
@@ -46,12 +46,15 @@ class Due:
         if not parcels:
             parcels.update(dict.fromkeys(audience, run))
             return
-        deliveries = run.deliveries
+        # Clients that have the same so far go on to have the same. Kept here and not in the parcels, which would then hold each
+        # other until the garbage collector finds them.
+        deliveries, longer = run.deliveries, dict[Parcel, Parcel]()
         for session in audience:
-            parcel = parcels.get(session)
-            if parcel is None:
+            before = parcels.get(session)
+            if before is None:
                 parcels[session] = run
                 continue
-            for delivery in deliveries:
-                parcel = parcel.plus(delivery)
-            parcels[session] = parcel
+            after = longer.get(before)
+            if after is None:
+                after = longer[before] = before.followed_by(deliveries)
+            parcels[session] = after

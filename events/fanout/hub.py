@@ -3,7 +3,7 @@
 import asyncio
 import heapq
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 import structlog
@@ -408,7 +408,7 @@ class Hub:
                 for session in topic.members():
                     wanted = [delivery for delivery in fresh if session.topics[topic.name].wants(delivery)]
                     due.setdefault(session, {}).update((delivery.entry.number, delivery) for delivery in wanted)
-        self._deliver((session, _parcel([found[key] for key in sorted(found)])) for session, found in due.items() if found)
+        self._deliver((session, _parcel(found)) for session, found in due.items() if found)
 
     def _cross(self, topic: Topic, page: TopicPage) -> list[Entry]:
         """Bring a topic across a gap that ends at the hub's position. Returns what is left of it, and tells of the rest."""
@@ -437,8 +437,7 @@ class Hub:
         return subscription(name) | {"from": first, "to": last, "reason": reason, "epoch": self.position.epoch}
 
 
-def _parcel(deliveries: Sequence[Delivery]) -> Parcel:
-    parcel = Parcel(deliveries[0])
-    for delivery in deliveries[1:]:
-        parcel = parcel.plus(delivery)
-    return parcel
+def _parcel(found: Mapping[int, Delivery]) -> Parcel:
+    """All of them, by their numbers."""
+    first, *rest = (found[number] for number in sorted(found))
+    return Parcel(first).followed_by(rest)

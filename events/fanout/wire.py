@@ -1,6 +1,6 @@
 """Messages to clients, in the forms that their sockets want, each made at most once however many clients get it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from enum import Enum
 from typing import Any, Protocol
 
@@ -96,21 +96,20 @@ class Parcel:
     for all of them. It holds the last delivery, and the parcel of those before it.
     """
 
-    __slots__ = ("_before", "_bundles", "_longer", "count", "delivery")
+    __slots__ = ("_before", "_bundles", "count", "delivery")
 
     def __init__(self, delivery: Delivery, before: "Parcel | None" = None) -> None:
         self.delivery = delivery
         self.count: int = 1 if before is None else before.count + 1
         self._before = before
-        self._longer: Parcel | None = None
         self._bundles: dict[Dialect, Bundle] = {}
 
-    def plus(self, delivery: Delivery) -> "Parcel":
-        """This parcel with one more delivery: the same object for all who ask before the next delivery comes."""
-        longer = self._longer
-        if longer is None or longer.delivery is not delivery:
-            longer = self._longer = Parcel(delivery, self)
-        return longer
+    def followed_by(self, deliveries: Iterable[Delivery]) -> "Parcel":
+        """A parcel of these deliveries behind those of this one."""
+        parcel = self
+        for delivery in deliveries:
+            parcel = Parcel(delivery, parcel)
+        return parcel
 
     @property
     def deliveries(self) -> list[Delivery]:

@@ -1,5 +1,6 @@
 """What each client is to get in one step, collected by runs."""
 
+import gc
 import random
 
 from events.conf import SessionLimits
@@ -34,6 +35,21 @@ def test_a_run_for_one_audience_is_one_parcel_for_all_of_it() -> None:
     assert parcels.keys() == audience
     assert len({id(parcel) for parcel in parcels.values()}) == 1
     assert numbers(next(iter(parcels.values()))) == [1, 2, 3]
+
+
+def test_what_was_delivered_leaves_nothing_to_the_garbage_collector() -> None:
+    first, second = session("a"), session("b")
+    gc.collect()
+    gc.disable()
+    try:
+        due = Due()
+        for number, audience in enumerate([{first}, {first, second}, {second}, {first, second}], 1):
+            due.add(audience, delivery(number))
+        assert len(list(due.parcels())) == 2
+        del due
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 def test_an_audience_may_change_while_its_parcels_are_handed_out() -> None:
