@@ -1,6 +1,7 @@
 """Where the time goes: py-spy watches the server of a case while it is under load."""
 
 import subprocess
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,13 @@ from bench.programs import Failed
 from bench.run import MEASURES, Bench
 
 RATE: Final = 500
+
+#: py-spy is at work so long after it was started.
+ATTACHED_S: Final = 1.0
+
+#: What is measured of these begins after the clients have connected.
+LATER: Final = (Measure.DELIVERY, Measure.REPLAY)
+
 TOP: Final = 30
 
 
@@ -33,7 +41,7 @@ def profile_case(case: Case, peer: str, role: str, seconds: float, stacks: Path 
     kept = stacks or BUILD / "profile.txt"
     with Bench(case.load, PEERS_BY_NAME[peer]) as bench:
         recording = Recording(bench, role, seconds, kept)
-        if case.measure is Measure.DELIVERY:
+        if case.measure in LATER:
             bench.before_window = recording.start
         else:
             bench.when_started = recording.start
@@ -58,6 +66,7 @@ class Recording:
         self._process = subprocess.Popen(
             [*argv, "--pid", str(programs[0].pids[0])], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
+        time.sleep(ATTACHED_S)
 
     def wait(self) -> None:
         """Raises `Failed` when nothing was recorded."""

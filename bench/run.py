@@ -70,7 +70,7 @@ class Bench:
         self.programs: list[Program] = []
         self._stack = contextlib.ExitStack()
         self._published = 0
-        #: Called when the server takes events, and when what is published begins to count: a profiler hooks in here.
+        #: Called when the server takes events, and when what follows begins to count: a profiler hooks in here.
         self.when_started: Callable[[], None] = _nothing
         self.before_window: Callable[[], None] = _nothing
         cores = sorted(os.sched_getaffinity(0))
@@ -257,6 +257,7 @@ def measure_replay(bench: Bench, seconds: float) -> dict[str, float]:
     wait_until(lambda: has_recent(bench), "the recent events", bench.programs)
     clients = bench.clients(hold=True)
     joined = clients.expect("joined", SUBSCRIBE_S)
+    bench.before_window()
     with cpu_watch(bench) as used:
         clients.send("subscribe")
         subscribed = clients.expect("subscribed", SUBSCRIBE_S)
