@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
-from channels.routing import ProtocolTypeRouter
 from django.core.exceptions import ImproperlyConfigured
 
 from events.access.authority import Authority
@@ -55,7 +54,10 @@ class ServerApplication:
         self._proxies = config.trusted_proxies
         self._authority = Authority(config)
         self.sockets = Sockets(config, self.commands, self._refused)
-        self._router = ProtocolTypeRouter({"http": self.sockets.http(django), "websocket": self.sockets.websocket()})
+        self._applications: dict[str, Application] = {
+            "http": self.sockets.http(django),
+            "websocket": self.sockets.websocket(),
+        }
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -68,7 +70,7 @@ class ServerApplication:
             self._refused("draining")
             await turn_away(scope, receive, send)
             return
-        await self._router(scope, receive, send)
+        await self._applications[scope["type"]](scope, receive, send)
 
     async def start(self) -> None:
         """Start before the first client comes; what there is by then stays for as long as the process lives."""

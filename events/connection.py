@@ -48,13 +48,33 @@ class EngineApp(Protocol):
 class EngineConnection:
     """One Engine.IO session and its transport: a WebSocket, or long-polling until it is upgraded to one."""
 
+    # There is one for each client, and nearly all of them are idle.
+    __slots__ = (
+        "_cancel_probe",
+        "_ended",
+        "_endpoint",
+        "_flood",
+        "_hang_up",
+        "_inbox",
+        "_inbox_size",
+        "_polling",
+        "_room",
+        "_timer",
+        "_upgrade_timer",
+        "_worker",
+        "app",
+        "client",
+        "pipe",
+        "session",
+    )
+
     def __init__(self, endpoint: "EngineEndpoint", session: EngineSession, pipe: Pipe, client: ClientInfo) -> None:
         self._endpoint = endpoint
         self._timer: asyncio.TimerHandle | None = None
-        self._inbox: deque[str | bytes] = deque()
+        #: What waits for the application, while anything does; and what is waited for while that is too much.
+        self._inbox: deque[str | bytes] | None = None
         self._inbox_size = 0
-        self._room = asyncio.Event()
-        self._room.set()
+        self._room: asyncio.Event | None = None
         self._worker: asyncio.Task[None] | None = None
         self._hang_up: Callable[[], None] | None = None
         self._polling = False
@@ -101,7 +121,8 @@ class EngineConnection:
         except ProtocolError as error:
             self.fail(error)
         self._schedule()
-        await self._room.wait()
+        if self._room is not None:
+            await self._room.wait()
 
     def fail(self, error: ProtocolError) -> None:
         """The peer broke the protocol."""
@@ -120,36 +141,46 @@ class EngineConnection:
                     self.close(reason, farewell="6")
 
     def _deliver(self, data: str | bytes) -> None:
+        if self._inbox is None:
+            self._inbox = deque()
         self._inbox.append(data)
         self._inbox_size += len(data)
-        if len(self._inbox) >= INBOX_MESSAGES or self._inbox_size >= self._endpoint.config.max_payload_bytes:
-            self._room.clear()
+        full = len(self._inbox) >= INBOX_MESSAGES or self._inbox_size >= self._endpoint.config.max_payload_bytes
+        if full and self._room is None:
+            self._room = asyncio.Event()
         if self._worker is None:
-            self._worker = asyncio.get_running_loop().create_task(self._work())
+            self._worker = asyncio.get_running_loop().create_task(self._work(self._inbox))
 
-    async def _work(self) -> None:
+    async def _work(self, inbox: deque[str | bytes]) -> None:
         """Hand messages to the application, one at a time."""
         try:
-            while self._inbox and not self.closed:
-                data = self._inbox.popleft()
+            while inbox and not self.closed:
+                data = inbox.popleft()
                 await self.app.message(data)
                 self._inbox_size -= len(data)
-                if len(self._inbox) < INBOX_MESSAGES // 2:
-                    self._room.set()
+                if len(inbox) < INBOX_MESSAGES // 2:
+                    self._make_room()
         except ProtocolError as error:
             self.fail(error)
         except Exception:
             log.exception("message_failed", sid=self.sid)
             self.close("server error")
         finally:
-            self._worker = None
-            self._room.set()
+            self._worker = self._inbox = None
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Let in who waits."""
+        room, self._room = self._room, None
+        if room is not None:
+            room.set()
 
     # -- heartbeat ------------------------------------------------------------------------------------------------------
 
     def _wake(self) -> None:
         """The timer rang. When it rang late, the loop was held up, and pongs that arrived meanwhile are still unread: they
         are let in first, or one long pause would close every healthy connection."""
+        self._timer = None
         if self._endpoint.now() - self.session.deadline > HELD_UP_S:
             self._timer = asyncio.get_running_loop().call_later(HELD_UP_S, self.check_time)
         else:
@@ -168,11 +199,16 @@ class EngineConnection:
         self._schedule()
 
     def _schedule(self) -> None:
+        """Have the timer ring by the deadline. One that rings before it finds nothing due and is set again, which is cheaper
+        than a new one for each packet that puts the deadline off."""
+        deadline = self.session.deadline
         if self._timer is not None:
+            if not self.closed and self._timer.when() <= deadline:
+                return
             self._timer.cancel()
             self._timer = None
         if not self.closed:
-            self._timer = asyncio.get_running_loop().call_at(self.session.deadline, self._wake)
+            self._timer = asyncio.get_running_loop().call_at(deadline, self._wake)
 
     # -- life -----------------------------------------------------------------------------------------------------------
 

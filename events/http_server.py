@@ -1,20 +1,26 @@
 """HTTP under daphne, less trusting: what a request may take in time and in bytes, before the application sees any of it.
 
-daphne and Twisted leave four doors open that this closes:
+daphne and Twisted leave three doors open that this closes:
 
 - A timeout that every byte prolongs. A client that sends one each few seconds holds its connection for as long as it likes.
 - Bodies of any size, kept in memory or in a temporary file until they are complete.
 - Forms, which Twisted takes apart although nothing here wants them: a few megabytes of `a&a&a…` keep the loop busy for seconds.
-- A queue without an end between a WebSocket and its consumer.
+
+
+WebSockets do not get as far as daphne's: a request for one is answered here, and `events.websocket` takes the connection over.
 """
 
-import asyncio
+from collections.abc import Sequence
 from typing import Any, Final
+from urllib.parse import unquote
 
+import orjson
 from daphne.http_protocol import HTTPFactory, WebRequest
 from twisted.internet.interfaces import IAddress
 from twisted.protocols.basic import LineReceiver
 from twisted.web.http import HTTPChannel
+
+from events.protocol.websocket import Headers, Refusal, asks_for_websocket, handshake_refusal
 
 #: How long a connection may rest between two requests. Longer than proxies keep one (nginx: 60 s), so that none is closed
 #: just as it is used again.
@@ -23,20 +29,13 @@ IDLE_S: Final = 75.0
 #: What is read of a body that is too large, so that its sender gets to read the answer; then the connection is cut.
 LINGER_BYTES: Final = 67_108_864
 
-TOO_LARGE: Final = b'{"message":"The body is too large for this server."}'
-
-#: Messages of a WebSocket that wait for its consumer, and their bytes: above either the socket is not read any further.
-QUEUE_MESSAGES: Final = 256
+TOO_LARGE: Final = "The body is too large for this server."
 
 
 class PromptChannel(HTTPChannel):
     """A connection on which each request has to arrive within a time, however busily it trickles."""
 
     _arriving = False
-
-    def connectionMade(self) -> None:
-        super().connectionMade()
-        self.setTimeout(self.factory.request_s)
 
     def dataReceived(self, data: bytes) -> None:
         if not self._arriving and not self._handlingRequest:
@@ -74,22 +73,75 @@ class BoundedRequest(WebRequest):
             self.channel.forceAbortClient()
 
     def process(self) -> Any:
-        if self._received <= self._max_body:
-            return super().process()
-        self.content.truncate(0)
-        self.handle_reply(
-            {
-                "type": "http.response.start",
-                "status": 413,
-                "headers": [
-                    (b"content-type", b"application/json"),
-                    (b"content-length", str(len(TOO_LARGE)).encode()),
-                    (b"connection", b"close"),
-                ],
-            }
-        )
-        self.handle_reply({"type": "http.response.body", "body": TOO_LARGE})
-        return None
+        if self._received > self._max_body:
+            self.content.truncate(0)
+            self._refuse(413, TOO_LARGE)
+            return None
+        if self.requestHeaders.hasHeader(b"upgrade") and self._became_websocket():
+            return None
+        return super().process()
+
+    def _refuse(self, status: int, message: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        """Answer with an error, and be done with this connection."""
+        body = orjson.dumps({"message": message})
+        about = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+        ]
+        self.handle_reply({"type": "http.response.start", "status": status, "headers": [*about, *headers]})
+        self.handle_reply({"type": "http.response.body", "body": body})
+
+    def _became_websocket(self) -> bool:
+        """Take care of a request that asks for a WebSocket. False, and nothing was done, for any other."""
+        # A name with an underscore passes for one with a hyphen in some places: it could replace a header of a proxy's.
+        pairs = [
+            (name.lower(), value)
+            for name, values in self.requestHeaders.getAllRawHeaders()
+            for value in values
+            if b"_" not in name
+        ]
+        headers = Headers(pairs)
+        if not asks_for_websocket(headers):
+            return False
+        refusal = handshake_refusal(self.method, self.clientproto, headers)
+        if refusal is None and not (self.uri.isascii() and not self._received):
+            refusal = Refusal(400, "The address of a WebSocket is ASCII, and its request has no body.")
+        if refusal is not None:
+            self._refuse(refusal.status, refusal.message, refusal.headers)
+            return True
+        self._hand_over(self._scope(pairs, headers), headers.all(b"sec-websocket-key")[0])
+        return True
+
+    def _hand_over(self, scope: dict[str, Any], key: bytes) -> None:
+        """Make the connection a WebSocket's. HTTP lets go of what it has of it, which would stay as long as the client."""
+        transport = self.channel.transport
+        transport.unregisterProducer()
+        self.channel.requests.clear()
+        self.server.connections.pop(self, None)
+        self.server.websockets.open(transport, scope, key)
+
+    def _scope(self, pairs: list[tuple[bytes, bytes]], headers: Headers) -> dict[str, Any]:
+        path, _, query = self.uri.partition(b"?")
+        return {
+            "type": "websocket",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "scheme": "ws",
+            "path": unquote(path.decode()),
+            "raw_path": path,
+            "root_path": "",
+            "headers": pairs,
+            "query_string": query,
+            "client": _address(self.client),
+            "server": _address(self.host),
+            "subprotocols": [token.decode("latin-1") for token in headers.tokens(b"sec-websocket-protocol")],
+        }
+
+
+def _address(address: Any) -> list[Any] | None:
+    """Host and port; None for a Unix socket."""
+    return [address.host, address.port] if hasattr(address, "port") else None
 
 
 class BoundedFactory(HTTPFactory):
@@ -110,34 +162,6 @@ class BoundedFactory(HTTPFactory):
     def buildProtocol(self, addr: IAddress) -> Any:
         channel = super().buildProtocol(addr)
         channel.requestFactory = BoundedRequest
+        # From the beginning: to bring a timer forward takes time in proportion to all timers there are.
+        channel.timeOut = self.request_s
         return channel
-
-
-class Inflow(asyncio.Queue[dict[str, Any]]):
-    """What has been read of a WebSocket and not been taken yet. While it is full, the socket is not read."""
-
-    def __init__(self, transport: Any, max_bytes: int) -> None:
-        super().__init__()
-        self._transport = transport
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._paused = False
-
-    def _put(self, item: dict[str, Any]) -> None:
-        super()._put(item)
-        self._bytes += _size(item)
-        if not self._paused and (self.qsize() > QUEUE_MESSAGES or self._bytes > self._max_bytes):
-            self._paused = True
-            self._transport.pauseProducing()
-
-    def _get(self) -> dict[str, Any]:
-        item: dict[str, Any] = super()._get()
-        self._bytes -= _size(item)
-        if self._paused and self.qsize() <= QUEUE_MESSAGES // 2 and self._bytes <= self._max_bytes // 2:
-            self._paused = False
-            self._transport.resumeProducing()
-        return item
-
-
-def _size(message: dict[str, Any]) -> int:
-    return len(message.get("text") or message.get("bytes") or "")

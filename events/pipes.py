@@ -63,14 +63,16 @@ _TWISTED_ATTRIBUTES = tuple(TwistedTransport.__annotations__)
 class FramedPipe(ABC):
     """A WebSocket that takes finished frames."""
 
+    __slots__ = ("_shut",)
+
     def __init__(self) -> None:
         self._shut = False
 
     def write(self, message: WireMessage) -> None:
-        self._put(message.frame)
+        self.put(message.frame)
 
     def write_binary(self, data: bytes) -> None:
-        self._put(binary_frame(data))
+        self.put(binary_frame(data))
 
     def shut(self) -> None:
         # Nothing may follow a close frame.
@@ -80,7 +82,8 @@ class FramedPipe(ABC):
     def offer(self, bundle: Bundle, room: int) -> bool: ...
 
     @abstractmethod
-    def _put(self, data: bytes) -> None: ...
+    def put(self, data: bytes) -> None:
+        """Hand over bytes that are framed already."""
 
 
 class TwistedPipe(FramedPipe):
@@ -89,6 +92,8 @@ class TwistedPipe(FramedPipe):
     Twisted's own `write` puts each write off until the reactor has asked whether the socket is writable, which costs ten
     times as much as the write.
     """
+
+    __slots__ = ("_send", "_transport")
 
     def __init__(self, transport: TwistedTransport) -> None:
         super().__init__()
@@ -106,10 +111,10 @@ class TwistedPipe(FramedPipe):
         transport = self._transport
         if (transport.dataBuffer or transport._tempDataBuffer) and self.pending > room:
             return False
-        self._put(bundle.frame)
+        self.put(bundle.frame)
         return True
 
-    def _put(self, data: bytes) -> None:
+    def put(self, data: bytes) -> None:
         transport = self._transport
         if self._shut or transport.disconnecting or not transport.connected:
             return
@@ -141,10 +146,10 @@ class AsyncioPipe(FramedPipe):
     def offer(self, bundle: Bundle, room: int) -> bool:
         if self._transport.get_write_buffer_size() > room:
             return False
-        self._put(bundle.frame)
+        self.put(bundle.frame)
         return True
 
-    def _put(self, data: bytes) -> None:
+    def put(self, data: bytes) -> None:
         if not self._shut and not self._transport.is_closing():
             self._transport.write(data)
 
@@ -264,10 +269,12 @@ def websocket_pipe(send: Send) -> ClosablePipe:
 
 
 def _daphne_transport(send: Send) -> TwistedTransport | None:
-    """daphne passes `send` as `functools.partial(Server.handle_reply, protocol)`."""
-    if not isinstance(send, functools.partial) or len(send.args) != 1:
-        return None
-    transport = getattr(send.args[0], "transport", None)
+    """daphne passes `send` as `functools.partial(Server.handle_reply, protocol)`, `events.websocket` as a socket's method."""
+    if isinstance(send, functools.partial):
+        owner = send.args[0] if len(send.args) == 1 else None
+    else:
+        owner = getattr(send, "__self__", None)
+    transport = getattr(owner, "transport", None)
     # TLS wraps the connection in an object without these: what we wrote to the socket below would not be encrypted.
     # A Twisted that has other names for them gets the portable way as well.
     plain = all(hasattr(transport, name) for name in _TWISTED_ATTRIBUTES)

@@ -11,7 +11,15 @@ from django.urls import re_path
 from events.commands import CommandHandler
 from events.conf import EventsConfig
 from events.connection import EngineConnection, EngineEndpoint
-from events.consumers import ClosedConsumer, EnginePollingConsumer, EngineWebSocketConsumer, PlainWebSocketConsumer
+from events.consumers import (
+    ClosedConsumer,
+    EnginePollingConsumer,
+    EngineWebSocketConsumer,
+    LeanConsumer,
+    PlainWebSocketConsumer,
+    Receive,
+    Send,
+)
 from events.gate import Gate
 from events.live import live_app
 from events.plain_app import PlainEndpoint
@@ -33,13 +41,11 @@ class Sockets:
         gate = Gate(settings.ALLOWED_HOSTS, config.allowed_origins, config.access, refused)
         self._plain = PlainEndpoint(commands, config, gate)
 
+        # One for all connections: it knows clients by their sid.
+        handlers = {"/": WorkflowNamespace(commands, config)}
+
         def make_app(connection: EngineConnection) -> SocketIOApp:
-            return SocketIOApp(
-                connection,
-                {"/": WorkflowNamespace(commands, config)},
-                config.max_payload_bytes,
-                config.connect_timeout_ms / 1000,
-            )
+            return SocketIOApp(connection, handlers, config.max_payload_bytes, config.connect_timeout_ms / 1000)
 
         engine = EngineConfig(config.ping_interval_ms, config.ping_timeout_ms, config.max_payload_bytes)
         self._engine = EngineEndpoint(make_app, engine, gate, config.session.flood)
@@ -55,14 +61,21 @@ class Sockets:
             ]
         )
 
-    def websocket(self) -> URLRouter:
-        return URLRouter(
-            [
-                re_path(r"^socket\.io/?$", EngineWebSocketConsumer.as_asgi(endpoint=self._engine)),
-                re_path(r"^ws/events/?$", PlainWebSocketConsumer.as_asgi(endpoint=self._plain)),
-                re_path(r"", ClosedConsumer.as_asgi()),
-            ]
-        )
+    def websocket(self) -> Application:
+        """A consumer for each socket. Channels' `URLRouter` would keep a copy of the scope for as long as the socket lives."""
+
+        def route(scope: dict[str, Any], receive: Receive, send: Send) -> Awaitable[None]:
+            return self._consumer(scope["path"])(scope, receive, send)
+
+        return route
+
+    def _consumer(self, path: str) -> LeanConsumer:
+        match path.removesuffix("/"):
+            case "/socket.io":
+                return EngineWebSocketConsumer(self._engine)
+            case "/ws/events":
+                return PlainWebSocketConsumer(self._plain)
+        return ClosedConsumer()
 
     async def close(self, reason: str) -> None:
         """End every connection; returns after the sockets had a turn of the loop to take their close frames."""

@@ -18,7 +18,8 @@ from twisted.internet import defer, error, reactor
 from twisted.python.failure import Failure
 
 from events.asgi import ServerApplication
-from events.http_server import BoundedFactory, Inflow
+from events.http_server import BoundedFactory
+from events.websocket import SocketLimits, WebSocketHouse
 
 log = structlog.get_logger("events")
 
@@ -47,6 +48,16 @@ class EventServer(Server):
     def __init__(self, *, inherited: Inherited | None = None, **options: Any) -> None:
         self._inherited = inherited
         super().__init__(**options)
+        self.websockets = WebSocketHouse(
+            self.application,
+            SocketLimits(
+                message_bytes=self.websocket_max_message_size,
+                frame_bytes=self.websocket_max_frame_size,
+                connect_s=self.websocket_connect_timeout,
+                ping_interval_s=self.ping_interval,
+                ping_timeout_s=self.ping_timeout,
+            ),
+        )
         if inherited is not None:
             # daphne wants to be told of an address at first.
             self.endpoints: list[str] = []
@@ -74,16 +85,10 @@ class EventServer(Server):
         """daphne makes one of its own when it runs; ours takes its place."""
         self._http_factory = BoundedFactory(self, settings.EVENTS.access.request_s, settings.MAX_BODY_BYTES)
 
-    def create_application(self, protocol: Any, scope: dict[str, Any]) -> "asyncio.Queue[dict[str, Any]] | None":
-        """As daphne's, but a WebSocket is read no faster than its consumer takes what it sends."""
-        if scope["type"] != "websocket":
-            queue: asyncio.Queue[dict[str, Any]] | None = super().create_application(protocol, scope)
-            return queue
-        inflow = Inflow(protocol.transport, settings.DAPHNE_WEBSOCKET_MAX_MESSAGE_SIZE)
-        scope["asgi"] = {"version": "3.0"}
-        application = self.application(scope, inflow.get, functools.partial(self.handle_reply, protocol))
-        self.connections[protocol]["application_instance"] = asyncio.ensure_future(application)
-        return inflow
+    def timeout_checker(self) -> None:
+        """daphne calls this every two seconds."""
+        super().timeout_checker()
+        self.websockets.check()
 
     def listen_success(self, port: Any) -> None:
         super().listen_success(port)
@@ -152,6 +157,7 @@ class EventServer(Server):
             application = details.get("application_instance")
             if application is not None:
                 application.cancel()
+        self.websockets.cancel()
 
 
 def run_server(

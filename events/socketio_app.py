@@ -19,6 +19,8 @@ class ConnectRefused(Exception):
 class Socket:
     """One client in one namespace."""
 
+    __slots__ = ("_app", "namespace", "sid")
+
     def __init__(self, app: "SocketIOApp", namespace: str, sid: str) -> None:
         self._app = app
         self.namespace = namespace
@@ -38,7 +40,7 @@ class Socket:
 
 
 class NamespaceHandler(Protocol):
-    """What happens in a namespace. One object serves one connection's visits to it."""
+    """What happens in a namespace. One object may serve many connections."""
 
     async def connect(self, socket: Socket, auth: Mapping[str, Any]) -> None:
         """Called before the client is let in. Raises `ConnectRefused`."""
@@ -56,6 +58,8 @@ class NamespaceHandler(Protocol):
 
 class SocketIOApp:
     """The namespaces of one connection."""
+
+    __slots__ = ("_connect_timeout_s", "_handlers", "_sockets", "_timer", "connection", "server")
 
     def __init__(
         self,

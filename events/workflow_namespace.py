@@ -11,7 +11,7 @@ from events.socketio_app import Socket
 
 
 class WorkflowNamespace:
-    """Turns the sockets of one connection into sessions."""
+    """Turns sockets into sessions."""
 
     def __init__(self, commands: Callable[[], Awaitable[CommandHandler]], config: EventsConfig) -> None:
         self._commands = commands

@@ -112,6 +112,8 @@ class EngineSession:
     was due and not from when somebody looked, so a session nobody looked at ends when its client was told it would.
     """
 
+    __slots__ = ("_awaiting_pong", "_config", "_due", "_probed", "closed", "sid", "transport", "upgrading")
+
     def __init__(self, sid: str, config: EngineConfig, transport: Transport, now: float) -> None:
         self.sid = sid
         self.transport: Transport = transport

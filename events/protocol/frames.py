@@ -5,6 +5,9 @@ from typing import Final
 
 _TEXT: Final = 0x81
 _BINARY: Final = 0x82
+_CLOSE: Final = 0x88
+_PING: Final = 0x89
+_PONG: Final = 0x8A
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -15,6 +18,21 @@ def text_frame(payload: bytes) -> bytes:
 def binary_frame(payload: bytes) -> bytes:
     """One whole binary message."""
     return _header(_BINARY, len(payload)) + payload
+
+
+def close_frame(code: int | None) -> bytes:
+    """The last frame; without a code it says none."""
+    return struct.pack("!BB", _CLOSE, 0) if code is None else struct.pack("!BBH", _CLOSE, 2, code)
+
+
+def ping_frame() -> bytes:
+    """Asks for a pong."""
+    return struct.pack("!BB", _PING, 0)
+
+
+def pong_frame(payload: bytes) -> bytes:
+    """The answer to a ping of this payload, of at most 125 bytes."""
+    return _header(_PONG, len(payload)) + payload
 
 
 def _header(first: int, length: int) -> bytes:

@@ -85,10 +85,12 @@ class SocketIOServer:
     namespace: clients ignore packets of a namespace they have left, as they must, since leaving and sending can cross.
     """
 
+    __slots__ = ("_connecting", "_decoder", "_namespaces", "connected")
+
     def __init__(self, namespaces: Collection[str], max_attachments: int = 10, max_bytes: int = 1_000_000) -> None:
         self.connected: dict[str, str] = {}
-        self._namespaces = frozenset(namespaces)
-        self._connecting: set[str] = set()
+        self._namespaces = namespaces
+        self._connecting: tuple[str, ...] = ()
         self._decoder = Decoder(max_attachments, max_bytes)
 
     def receive(self, message: str | bytes) -> list[Action]:
@@ -117,18 +119,23 @@ class SocketIOServer:
             return Send(self.refuse(namespace, "Invalid namespace"))
         if namespace in self.connected or namespace in self._connecting:
             raise ProtocolError(f"second CONNECT to {excerpt(namespace)}")
-        self._connecting.add(namespace)
+        self._connecting += (namespace,)
         return Connecting(namespace, packet.data or {})
 
     def accept(self, namespace: str, sid: str) -> list[str | bytes]:
         """Let the client into a namespace that it is connecting to; KeyError for any other."""
-        self._connecting.remove(namespace)
+        if namespace not in self._connecting:
+            raise KeyError(namespace)
+        self._stop_connecting(namespace)
         self.connected[namespace] = sid
         return encode(Packet(PacketType.CONNECT, namespace, {"sid": sid}))
 
+    def _stop_connecting(self, namespace: str) -> None:
+        self._connecting = tuple(each for each in self._connecting if each != namespace)
+
     def refuse(self, namespace: str, message: str, data: Any = None) -> list[str | bytes]:
         """Keep the client out; it gets an error with this message, and with `data` unless that is None."""
-        self._connecting.discard(namespace)
+        self._stop_connecting(namespace)
         error = {"message": message} if data is None else {"message": message, "data": data}
         return encode(Packet(PacketType.CONNECT_ERROR, namespace, error))
 
@@ -142,6 +149,6 @@ class SocketIOServer:
 
     def disconnect(self, namespace: str) -> list[str | bytes]:
         """Put the client out of a namespace, connected or connecting; the connection goes on."""
-        self._connecting.discard(namespace)
+        self._stop_connecting(namespace)
         self.connected.pop(namespace, None)
         return encode(Packet(PacketType.DISCONNECT, namespace))

@@ -97,6 +97,8 @@ class Decoder:
     `feed` raises ProtocolError for whatever no client of this protocol sends, and then holds nothing of it.
     """
 
+    __slots__ = ("_max_attachments", "_max_bytes", "_pending")
+
     def __init__(self, max_attachments: int, max_bytes: int) -> None:
         self._max_attachments = max_attachments
         self._max_bytes = max_bytes

@@ -2,7 +2,7 @@
 
 import pytest
 
-from events.http_server import QUEUE_MESSAGES, Inflow
+from events.inflow import QUEUE_MESSAGES, Inflow
 
 
 class Connection:
@@ -24,20 +24,20 @@ async def test_a_full_queue_pauses_the_socket_until_half_is_taken(size: int, fit
     inflow = Inflow(connection, max_bytes=10_000)
     message = {"type": "websocket.receive", "text": "x" * size}
     for _ in range(fits):
-        inflow.put_nowait(message)
+        inflow.put(message)
     assert connection.told == []
     for _ in range(3):
-        inflow.put_nowait({"type": "websocket.receive", "bytes": b"x" * size})
+        inflow.put({"type": "websocket.receive", "bytes": b"x" * size})
     assert connection.told == ["pause"]
-    while inflow.qsize() > fits // 2 + 1:
+    while len(inflow) > fits // 2 + 1:
         await inflow.get()
     assert connection.told == ["pause"]
-    while inflow.qsize():
+    while len(inflow):
         await inflow.get()
     assert connection.told == ["pause", "resume"]
 
 
 async def test_the_end_of_a_connection_is_a_message_without_a_size() -> None:
     inflow = Inflow(Connection(), max_bytes=10)
-    inflow.put_nowait({"type": "websocket.disconnect", "code": 1000})
+    inflow.put({"type": "websocket.disconnect", "code": 1000})
     assert (await inflow.get())["code"] == 1000

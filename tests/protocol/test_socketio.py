@@ -227,5 +227,5 @@ def test_whatever_arrives_keeps_the_server_in_order_and_small(steps: list[tuple[
                 assert action.namespace in server.connected
             elif isinstance(action, Disconnected):
                 assert action.namespace not in server.connected
-        assert set(server.connected) | server._connecting <= {"/", "/custom"}
-        assert not set(server.connected) & server._connecting
+        assert set(server.connected) | set(server._connecting) <= {"/", "/custom"}
+        assert not set(server.connected) & set(server._connecting)

@@ -1,0 +1,275 @@
+"""WebSockets under daphne.
+
+daphne has autobahn speak WebSocket, which took half of the time of a connection's beginning and half of the memory of an idle
+one. So here is a protocol of our own below the same ASGI messages: `events.protocol.websocket` reads, and what is written goes
+to the connection's transport.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, Protocol
+
+import structlog
+
+from events.inflow import Inflow
+from events.pipes import TwistedPipe, TwistedTransport
+from events.protocol.frames import binary_frame, close_frame, ping_frame, pong_frame, text_frame
+from events.protocol.websocket import (
+    ABNORMAL,
+    INTERNAL_ERROR,
+    NO_CODE,
+    NORMAL,
+    Closing,
+    FrameReader,
+    Ping,
+    Pong,
+    Violation,
+    handshake_answer,
+)
+
+log = structlog.get_logger("events")
+
+#: A client that was told of the end has so long to agree, and to take what was sent before.
+CLOSE_TIMEOUT_S: Final = 1.0
+
+#: A consumer has so long to end after its connection did.
+APPLICATION_TIMEOUT_S: Final = 10.0
+
+#: Pings of a client that does not read are not answered while so many bytes wait for it.
+PONG_BACKLOG: Final = 65_536
+
+REFUSED: Final = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+FAILED: Final = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+Scope = dict[str, Any]
+Message = dict[str, Any]
+Application = Callable[[Scope, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+
+
+class Transport(TwistedTransport, Protocol):
+    """What a socket uses of its connection besides writing."""
+
+    protocol: Any
+
+    def loseConnection(self) -> None: ...  # noqa: N802 - Twisted's names
+
+    def abortConnection(self) -> None: ...  # noqa: N802
+
+    def pauseProducing(self) -> None: ...  # noqa: N802
+
+    def resumeProducing(self) -> None: ...  # noqa: N802
+
+
+@dataclass(frozen=True, slots=True)
+class SocketLimits:
+    """message_bytes, frame_bytes: the largest message and the largest frame of a client
+    connect_s:       the application has so long to accept or refuse
+    ping_interval_s: a client that was silent for so long is pinged, and has `ping_timeout_s` to say anything"""
+
+    message_bytes: int
+    frame_bytes: int
+    connect_s: float
+    ping_interval_s: float
+    ping_timeout_s: float
+
+
+class State(Enum):
+    CONNECTING = 1
+    OPEN = 2
+    CLOSING = 3
+    CLOSED = 4
+
+
+class WebSocket:
+    """One client's socket: Twisted gives it the bytes, and its `send` is that of the ASGI application."""
+
+    __slots__ = ("_code", "_heard_at", "_house", "_key", "_pinged_at", "_reader", "_state", "_task", "inflow", "transport")
+
+    def __init__(self, house: "WebSocketHouse", transport: Transport, key: bytes) -> None:
+        limits = house.limits
+        self._house = house
+        self._key = key
+        self._state = State.CONNECTING
+        self._code = ABNORMAL
+        self._heard_at = time.monotonic()
+        #: When a ping was sent that nothing has come after; 0 for none.
+        self._pinged_at = 0.0
+        self._reader = FrameReader(limits.frame_bytes, limits.message_bytes)
+        self._task: asyncio.Task[None] | None = None
+        self.transport = transport
+        self.inflow = Inflow(transport, limits.message_bytes)
+
+    # -- the application ------------------------------------------------------------------------------------------------
+
+    def start(self, application: Application, scope: Scope) -> None:
+        """Run the application on this socket."""
+        self.inflow.put({"type": "websocket.connect"})
+        self._task = asyncio.ensure_future(application(scope, self.inflow.get, self.send))
+        self._task.add_done_callback(self._ended)
+
+    async def send(self, message: Message) -> None:
+        """ASGI's `send`. Does nothing on a connection that is gone."""
+        match message["type"]:
+            case "websocket.accept":
+                self._accept()
+            case "websocket.send":
+                self._send(message)
+            case "websocket.close" if self._state is State.CONNECTING:
+                self._refuse(REFUSED)
+            case "websocket.close":
+                self._close(message.get("code") or NORMAL)
+
+    def _accept(self) -> None:
+        if self._state is State.CONNECTING:
+            self._state = State.OPEN
+            self._write(handshake_answer(self._key))
+            self._key = b""
+
+    def _send(self, message: Message) -> None:
+        if self._state is State.OPEN:
+            text: str | None = message.get("text")
+            self._write(text_frame(text.encode()) if text is not None else binary_frame(message["bytes"]))
+
+    def _write(self, data: bytes) -> None:
+        TwistedPipe(self.transport).put(data)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        """The application ended, and the connection does with it."""
+        self._task = None
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("websocket_failed", exc_info=error)
+        if self._state is State.CONNECTING:
+            self._refuse(REFUSED if error is None else FAILED)
+        else:
+            self._close(NORMAL if error is None else INTERNAL_ERROR)
+
+    def cancel(self) -> None:
+        """End the application, if it still runs."""
+        if self._task is not None:
+            self._task.cancel()
+
+    # -- the client -----------------------------------------------------------------------------------------------------
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        self._heard_at = time.monotonic()
+        if self._state is State.CONNECTING:
+            # Nothing may come before the handshake is answered.
+            self.transport.abortConnection()
+            return
+        for received in self._reader.feed(data):
+            if isinstance(received, str):
+                self.inflow.put({"type": "websocket.receive", "text": received})
+            elif isinstance(received, bytes):
+                self.inflow.put({"type": "websocket.receive", "bytes": received})
+            else:
+                self._control(received)
+
+    def _control(self, received: Ping | Pong | Closing | Violation) -> None:
+        match received:
+            case Ping(payload):
+                if self._state is State.OPEN and TwistedPipe(self.transport).pending <= PONG_BACKLOG:
+                    self._write(pong_frame(payload))
+            case Closing(code):
+                self._code = code
+                self._say_goodbye(None if code == NO_CODE else code)
+                self._lose()
+            case Violation(code, message):
+                log.info("websocket_violation", reason=message, code=code)
+                self._code = code
+                self._say_goodbye(code)
+                self._lose()
+
+    def connectionLost(self, reason: object = None) -> None:  # noqa: N802 - Twisted's name
+        self._state = State.CLOSED
+        self._house.forget(self)
+        self.inflow.put({"type": "websocket.disconnect", "code": self._code})
+        if self._task is not None:
+            late = asyncio.get_running_loop().call_later(APPLICATION_TIMEOUT_S, self.cancel)
+            self._task.add_done_callback(lambda _: late.cancel())
+
+    def check(self, now: float) -> None:
+        """Do what is due at this monotonic time."""
+        limits, silent_s = self._house.limits, now - self._heard_at
+        if self._state is State.CONNECTING and silent_s > limits.connect_s:
+            self._refuse(FAILED)
+        elif self._state is State.OPEN and not self.inflow.paused:
+            if self._pinged_at > self._heard_at:
+                if now - self._pinged_at > limits.ping_timeout_s:
+                    self.transport.abortConnection()
+            elif silent_s > limits.ping_interval_s:
+                self._pinged_at = now
+                self._write(ping_frame())
+
+    # -- the end --------------------------------------------------------------------------------------------------------
+
+    def _refuse(self, answer: bytes) -> None:
+        self._state = State.CLOSING
+        self.transport.write(answer)
+        self._lose()
+
+    def _close(self, code: int) -> None:
+        """Say that this is the end, and wait for the client to agree."""
+        if self._state is State.OPEN:
+            self._code = code
+            self._say_goodbye(code)
+            self._abort_later()
+
+    def _say_goodbye(self, code: int | None) -> None:
+        if self._state is State.OPEN:
+            self._state = State.CLOSING
+            self.transport.write(close_frame(code))
+
+    def _lose(self) -> None:
+        """End the connection once what was written has left, or after a while."""
+        self.transport.loseConnection()
+        self._abort_later()
+
+    def _abort_later(self) -> None:
+        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._abort)
+
+    def _abort(self) -> None:
+        if self._state is not State.CLOSED:
+            self.transport.abortConnection()
+
+
+class WebSocketHouse:
+    """The WebSockets of one server process, and what runs on each."""
+
+    def __init__(self, application: Application, limits: SocketLimits) -> None:
+        self._application = application
+        self._sockets: set[WebSocket] = set()
+        self.limits = limits
+
+    def __len__(self) -> int:
+        return len(self._sockets)
+
+    def open(self, transport: Transport, scope: Scope, key: bytes) -> None:
+        """Take a connection over whose client asked for a WebSocket with this `Sec-WebSocket-Key`."""
+        socket = WebSocket(self, transport, key)
+        transport.protocol = socket
+        # HTTP may have paused it.
+        transport.resumeProducing()
+        self._sockets.add(socket)
+        socket.start(self._application, scope)
+
+    def forget(self, socket: WebSocket) -> None:
+        """A connection is gone."""
+        self._sockets.discard(socket)
+
+    def check(self) -> None:
+        """To be called every few seconds: pings, and what has a time limit."""
+        now = time.monotonic()
+        for socket in list(self._sockets):
+            try:
+                socket.check(now)
+            except Exception:
+                log.exception("websocket_check_failed")
+
+    def cancel(self) -> None:
+        """End every application that still runs."""
+        for socket in list(self._sockets):
+            socket.cancel()

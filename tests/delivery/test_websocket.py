@@ -1,0 +1,222 @@
+"""A WebSocket under daphne, driven by its application and its client. What clients do to it over the wire is in
+`tests/system/test_hostile_input.py`."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from websockets.frames import Frame, Opcode
+
+from events import websocket as module
+from events.pipes import TwistedPipe, websocket_pipe
+from events.protocol.frames import ping_frame, pong_frame, text_frame
+from events.protocol.websocket import handshake_answer
+from events.websocket import REFUSED, SocketLimits, WebSocket, WebSocketHouse
+from tests.fanout.support import turns, until
+
+KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
+
+LIMITS = SocketLimits(message_bytes=1_000, frame_bytes=1_000, connect_s=20, ping_interval_s=25, ping_timeout_s=20)
+
+
+class Connection:
+    """A Twisted connection of one end of a pair of sockets. What is queued leaves when it is lost."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self.connected, self.disconnecting, self.offset = 1, 0, 0
+        self.dataBuffer, self._tempDataLen = b"", 0
+        self._tempDataBuffer: list[bytes] = []
+        self.socket = end
+        self.protocol: Any = None
+        self.told: list[str] = []
+
+    def write(self, data: bytes) -> None:
+        self._tempDataBuffer.append(data)
+        self._tempDataLen += len(data)
+
+    def loseConnection(self) -> None:  # noqa: N802 - Twisted's names
+        self.disconnecting = 1
+        self.socket.send(b"".join(self._tempDataBuffer))
+        self.told.append("lose")
+
+    def abortConnection(self) -> None:  # noqa: N802
+        self.told.append("abort")
+
+    def pauseProducing(self) -> None:  # noqa: N802
+        self.told.append("pause")
+
+    def resumeProducing(self) -> None:  # noqa: N802
+        self.told.append("resume")
+
+
+class World:
+    """One client of an application that does what the test tells it."""
+
+    def __init__(self, ours: socket.socket, theirs: socket.socket) -> None:
+        self.client = theirs
+        self.connection = Connection(ours)
+        self.received: list[dict[str, Any]] = []
+        self.release = asyncio.Event()
+        self.failure: Exception | None = None
+        self.house = WebSocketHouse(self.application, LIMITS)
+        self.house.open(self.connection, {"type": "websocket"}, KEY)
+
+    @property
+    def socket(self) -> WebSocket:
+        socket: WebSocket = self.connection.protocol
+        return socket
+
+    async def application(self, scope: dict[str, Any], receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
+        reading = asyncio.ensure_future(self._read(receive))
+        try:
+            await self.release.wait()
+            if self.failure is not None:
+                raise self.failure
+        finally:
+            reading.cancel()
+
+    async def _read(self, receive: Callable[[], Any]) -> None:
+        while True:
+            self.received.append(await receive())
+
+    async def accept(self) -> None:
+        await self.socket.send({"type": "websocket.accept"})
+        assert self.client.recv(1_000) == handshake_answer(KEY)
+
+    def hear(self, opcode: Opcode, payload: bytes = b"") -> None:
+        self.socket.dataReceived(Frame(opcode, payload).serialize(mask=True))
+
+    def queued(self) -> bytes:
+        return b"".join(self.connection._tempDataBuffer)
+
+
+@pytest.fixture
+async def world() -> Any:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.settimeout(5)
+    with ours, theirs:
+        world = World(ours, theirs)
+        await turns()
+        yield world
+        world.house.cancel()
+        await turns()
+
+
+@pytest.fixture(autouse=True)
+def _no_time_to_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CLOSE_TIMEOUT_S", 0.01)
+
+
+async def test_messages_go_both_ways_and_straight_to_the_connection(world: World) -> None:
+    await world.accept()
+    assert isinstance(websocket_pipe(world.socket.send), TwistedPipe)
+    world.hear(Opcode.TEXT, "ä".encode())
+    world.hear(Opcode.BINARY, b"\x00")
+    world.hear(Opcode.PING, b"there?")
+    await world.socket.send({"type": "websocket.send", "text": "ö"})
+    await turns()
+    assert world.received == [
+        {"type": "websocket.connect"},
+        {"type": "websocket.receive", "text": "ä"},
+        {"type": "websocket.receive", "bytes": b"\x00"},
+    ]
+    assert world.client.recv(100) == pong_frame(b"there?") + text_frame("ö".encode())
+
+
+async def test_a_refused_client_gets_403_and_an_end(world: World) -> None:
+    await world.socket.send({"type": "websocket.close"})
+    assert world.client.recv(1_000) == REFUSED
+    await until(lambda: world.connection.told[-2:] == ["lose", "abort"])
+
+
+async def test_nothing_may_come_before_the_handshake_is_answered(world: World) -> None:
+    world.hear(Opcode.TEXT, b"early")
+    assert world.connection.told[-1] == "abort"
+
+
+async def test_the_client_closes(world: World) -> None:
+    await world.accept()
+    world.hear(Opcode.CLOSE, b"\x0f\xa1")
+    assert world.client.recv(100) == b"\x88\x02\x0f\xa1"
+    assert world.connection.told[-1] == "lose"
+    world.socket.connectionLost()
+    await turns()
+    assert world.received[-1] == {"type": "websocket.disconnect", "code": 4_001}
+    assert len(world.house) == 0
+    await world.socket.send({"type": "websocket.send", "text": "too late"})
+    assert world.queued() == b"\x88\x02\x0f\xa1"
+
+
+async def test_the_application_closes_and_a_client_that_does_not_agree_is_cut(world: World) -> None:
+    await world.accept()
+    await world.socket.send({"type": "websocket.close", "code": 4_002})
+    await world.socket.send({"type": "websocket.send", "text": "too late"})
+    assert world.queued() == b"\x88\x02\x0f\xa2"
+    await until(lambda: world.connection.told[-1] == "abort")
+
+
+async def test_a_violation_is_told_by_its_code(world: World) -> None:
+    await world.accept()
+    world.hear(Opcode.TEXT, b"\xff")
+    assert world.client.recv(100) == b"\x88\x02\x03\xef"
+    world.socket.connectionLost()
+    await turns()
+    assert world.received[-1] == {"type": "websocket.disconnect", "code": 1_007}
+
+
+@pytest.mark.parametrize(("failure", "code"), [(None, 1_000), (ValueError("on purpose"), 1_011)])
+async def test_a_socket_ends_with_its_application(world: World, failure: Exception | None, code: int) -> None:
+    await world.accept()
+    world.failure = failure
+    world.release.set()
+    await until(lambda: world.queued() == b"\x88\x02" + code.to_bytes(2, "big"))
+
+
+async def test_an_application_that_ends_without_an_answer_refuses(world: World) -> None:
+    world.release.set()
+    await until(lambda: bool(world.connection.disconnecting))
+    assert world.client.recv(1_000) == REFUSED
+
+
+async def test_an_application_that_outlives_its_connection_is_cancelled(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "APPLICATION_TIMEOUT_S", 0.01)
+    await world.accept()
+    world.socket.connectionLost()
+    await until(lambda: world.socket._task is None)
+
+
+async def test_a_silent_client_is_pinged_and_cut_when_it_stays_silent(world: World) -> None:
+    await world.accept()
+    now = time.monotonic()
+    world.socket.check(now + 24)
+    world.socket.check(now + 26)
+    world.socket.check(now + 45)
+    assert world.client.recv(100) == ping_frame()
+    assert "abort" not in world.connection.told
+    world.socket.check(now + 47)
+    assert world.connection.told[-1] == "abort"
+
+
+async def test_any_sign_of_life_answers_a_ping(world: World) -> None:
+    await world.accept()
+    now = time.monotonic()
+    world.socket._heard_at, world.socket._pinged_at = now - 46, now - 21
+    world.hear(Opcode.PONG)
+    world.socket.check(time.monotonic())
+    assert "abort" not in world.connection.told
+
+
+async def test_an_application_that_does_not_answer_the_handshake_is_not_waited_for(world: World) -> None:
+    world.socket.check(time.monotonic() + 21)
+    assert world.client.recv(1_000).startswith(b"HTTP/1.1 500 ")
+
+
+async def test_pings_of_a_client_that_does_not_read_are_not_collected(world: World) -> None:
+    await world.accept()
+    world.connection.write(bytes(module.PONG_BACKLOG + 1))
+    world.hear(Opcode.PING, b"and this?")
+    assert len(world.queued()) == module.PONG_BACKLOG + 1
