@@ -15,6 +15,7 @@ from events.fanout.catch_up import CatchUp
 from events.fanout.counters import Counters
 from events.fanout.due import Due
 from events.fanout.latency import CANARY, observe
+from events.fanout.recent_reader import RecentReader
 from events.fanout.session import Session, Subscription
 from events.fanout.topic import Topic
 from events.fanout.wire import Delivery, Parcel
@@ -64,6 +65,7 @@ class Hub:
         self._unions: dict[tuple[str, ...], frozenset[Session]] = {}
         self._ready = asyncio.Event()
         self._behind = asyncio.Event()
+        self._recent_reader = RecentReader(history)
         self.catch_up = CatchUp(self, history)
         self.sessions: dict[str, Session] = {}
         self.position = Position("", 0)
@@ -315,7 +317,7 @@ class Hub:
             while True:
                 gaps = self._gaps
                 try:
-                    (recent,) = await self._history.recent([topic.name])
+                    recent = await self._recent_reader.read(topic.name)
                 except Unavailable:
                     await asyncio.sleep(RETRY_S)
                     continue
