@@ -92,14 +92,13 @@ def _topics(fields: dict[str, Any], limits: EventLimits) -> tuple[str, ...]:
         # Executors write "no bot" as null, as an empty string, or not at all.
         if identifier is not None and identifier != "":
             _check_text(name, identifier, limits)
-    return _topics_of_ids(fields["workflow_id"], *(fields.get(name) or None for name in OPTIONAL_IDS))
+    return _topics_of_ids(fields["workflow_id"], fields.get("bot_id") or None, fields.get("strategy_id") or None)
 
 
 @lru_cache(_TOPICS)
-def _topics_of_ids(workflow: str, *optional: str | None) -> tuple[str, ...]:
-    """Many events have the same ids; they share the names of their topics."""
-    ids = zip(KINDS, (workflow, *optional), strict=True)
-    return (ALL, *(topic_name(kind, identifier) for kind, identifier in ids if identifier is not None))
+def _topics_of_ids(*ids: str | None) -> tuple[str, ...]:
+    """One id for each of `KINDS`. Many events have the same ids; they share the names of their topics."""
+    return (ALL, *(topic_name(kind, identifier) for kind, identifier in zip(KINDS, ids, strict=True) if identifier is not None))
 
 
 def _check_text(name: str, value: object, limits: EventLimits) -> None:

@@ -97,8 +97,10 @@ class _Draft:
     def add(self, event: Mapping[str, Any], number: int) -> None:
         """Take one event."""
         kind, timestamp = _text(event, "type"), _text(event, "timestamp")
-        self.bot_id = self.bot_id or _id(event, "bot_id")
-        self.strategy_id = self.strategy_id or _id(event, "strategy_id")
+        if self.bot_id is None:
+            self.bot_id = _id(event, "bot_id")
+        if self.strategy_id is None:
+            self.strategy_id = _id(event, "strategy_id")
         self._newest = kind, timestamp
         self.events += 1
         self.last = number

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -58,6 +58,8 @@ class LostLease(Exception):
 class _Step:
     """What one read of an input brought, checked.
 
+    times:     how many of the documents the bus took at which Unix time
+    kinds:     how many of the events are of which type
     gaps:      what was found missing before the entries
     canary_at: when the canary was put on the bus that was on its way before the read; 0 when none was
     """
@@ -65,6 +67,8 @@ class _Step:
     entries: Sequence[BusEntry]
     events: Sequence[Event]
     rejected: Sequence[DeadLetter]
+    times: Mapping[float, int]
+    kinds: Mapping[str, int]
     gaps: Sequence[BusGap]
     canary_at: float
 
@@ -252,8 +256,11 @@ class Relay:
             log.warning("group_unavailable", reason=str(error))
 
     async def _pump(self, reader: BusReader) -> None:
-        """Carry one input over, step by step. The next step is read and checked while the history writes the last one, so
-        that the store and this process work at the same time; no further, so that there is little to lose or to wait for."""
+        """Carry one input over, step by step: one is written, one is ready, and one is read.
+
+        The store and this process are to work at the same time. So what was read is checked when the step before it was
+        taken and is on its way to the store, and the next is read while that one goes to the group.
+        """
         ahead: asyncio.Queue[_Step] = asyncio.Queue(1)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._read_on(reader, ahead))
@@ -262,6 +269,8 @@ class Relay:
     async def _read_on(self, reader: BusReader, ahead: "asyncio.Queue[_Step]") -> None:
         cursor = await _retry(lambda: self._history.cursor(reader.name)) if reader.durable else ""
         while True:
+            if not reader.reads_ahead:
+                await ahead.join()
             canary_at = self._canary_at
             try:
                 entries = await reader.read(cursor, BATCH, READ_WAIT_S)
@@ -269,15 +278,15 @@ class Relay:
                 log.warning("bus_unavailable", source=reader.name, reason=str(error))
                 await asyncio.sleep(RETRY_S)
                 continue
-            step = _Step(entries, *self._check(reader.name, entries), reader.gaps(), canary_at)
-            cursor = step.cursor if entries else cursor
-            await ahead.put(step)
-            if not reader.reads_ahead:
-                await ahead.join()
+            gaps, cursor = reader.gaps(), entries[-1].cursor if entries else cursor
+            await ahead.join()
+            await ahead.put(self._checked(reader.name, entries, gaps, canary_at))
 
     async def _relay_all(self, reader: BusReader, ahead: "asyncio.Queue[_Step]") -> None:
         while True:
             step = await ahead.get()
+            if reader.reads_ahead:
+                ahead.task_done()
             for gap in step.gaps:
                 await self._announce(gap)
             if step.entries:
@@ -292,7 +301,8 @@ class Relay:
                 self._drained.clear()
             else:
                 self._drained.set()
-            ahead.task_done()
+            if not reader.reads_ahead:
+                ahead.task_done()
 
     async def _announce(self, gap: BusGap) -> None:
         """Say what an input could not read; what it read next comes after the gap."""
@@ -318,19 +328,22 @@ class Relay:
         self.counters.received += len(step.events)
         self.counters.rejected += len(step.rejected)
         now = self._clock()
-        for at, count in Counter(entry.at for entry in step.entries if not entry.canary).items():
+        for at, count in step.times.items():
             if at:
                 observe(self.counters.labelled, "bus", now - at, count)
-        for kind, count in Counter(map(_counted_type, step.events)).items():
+        for kind, count in step.kinds.items():
             self.counters.count("events", kind, count)
 
-    def _check(self, source: str, entries: Sequence[BusEntry]) -> tuple[list[Event], list[DeadLetter]]:
-        """The events among the entries, and what is none; canaries are neither."""
+    def _checked(self, source: str, entries: Sequence[BusEntry], gaps: Sequence[BusGap], canary_at: float) -> _Step:
+        documents = [entry for entry in entries if not entry.canary]
+        events, rejected = self._check(source, documents)
+        times, kinds = Counter([entry.at for entry in documents]), Counter([_counted_type(event) for event in events])
+        return _Step(entries, events, rejected, times, kinds, gaps, canary_at)
+
+    def _check(self, source: str, documents: Sequence[BusEntry]) -> tuple[list[Event], list[DeadLetter]]:
         events: list[Event] = []
         rejected: list[DeadLetter] = []
-        for entry in entries:
-            if entry.canary:
-                continue
+        for entry in documents:
             try:
                 events.append(parse_event(entry.document, self._limits))
             except InvalidEvent as error:
