@@ -50,6 +50,11 @@ class Case:
     series: str = ""
     x: float = 0.0
 
+    @property
+    def alone(self) -> str:
+        """The role of the program that has a core for itself."""
+        return "relay" if self.measure is Measure.RELAY else "server"
+
 
 _EVERYBODY: Final = (OURS, OURS_UVICORN, "node", "nchan", "rooms-uvicorn", "rooms-daphne", "groups-pubsub", "groups-core")
 

@@ -39,7 +39,7 @@ def profile_case(case: Case, peer: str, role: str, seconds: float, stacks: Path 
     Raises `Failed`.
     """
     kept = stacks or BUILD / "profile.txt"
-    with Bench(case.load, PEERS_BY_NAME[peer]) as bench:
+    with Bench(case.load, PEERS_BY_NAME[peer], case.alone) as bench:
         recording = Recording(bench, role, seconds, kept)
         if case.measure in LATER:
             bench.before_window = recording.start

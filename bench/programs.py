@@ -106,9 +106,17 @@ def family(pid: int) -> list[int]:
     """The pid, then the pids of all that descend from it."""
     found = [pid]
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in task.read_text().split():
+        for child in _text(task).split():
             found += family(int(child))
     return found
+
+
+def _text(file: Path) -> str:
+    """What is in a file of /proc; nothing once its thread has ended."""
+    try:
+        return file.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def cpu_s(programs: Iterable[Program]) -> float:
@@ -154,7 +162,13 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def wait_until(condition: Callable[[], bool], what: str, programs: Iterable[Program] = (), limit_s: float = START_S) -> None:
+def wait_until(
+    condition: Callable[[], bool],
+    what: str,
+    programs: Iterable[Program] = (),
+    limit_s: float = START_S,
+    pause_s: float = 0.02,
+) -> None:
     """Returns when the condition holds. Raises `Failed` when it does not in time, or when a program has ended."""
     deadline = time.monotonic() + limit_s
     while not condition():
@@ -162,4 +176,4 @@ def wait_until(condition: Callable[[], bool], what: str, programs: Iterable[Prog
             program.check()
         if time.monotonic() > deadline:
             raise Failed(f"waited {limit_s:g} s for {what}")
-        time.sleep(0.02)
+        time.sleep(pause_s)

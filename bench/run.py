@@ -36,8 +36,9 @@ SUBSCRIBE_S: Final = 120.0
 #: Idle sockets are left alone for so long before memory is read.
 SETTLE_S: Final = 2.0
 
-#: A backlog must be relayed within this.
+#: A backlog must be relayed within this, and how often the server is asked how far it is: each time costs it a connection.
 RELAY_S: Final = 90.0
+ASK_S: Final = 0.25
 
 
 def run_case(case: Case, peer_name: str, seconds: float) -> Result:
@@ -46,7 +47,7 @@ def run_case(case: Case, peer_name: str, seconds: float) -> Result:
     if peer.missing():
         return Result(case.name, peer_name, failure=peer.missing())
     try:
-        with Bench(case.load, peer) as bench:
+        with Bench(case.load, peer, case.alone) as bench:
             metrics = MEASURES[case.measure](bench, seconds)
     except (Failed, OSError, ValueError, subprocess.SubprocessError, redis.RedisError) as error:
         return Result(case.name, peer_name, failure=str(error) or repr(error))
@@ -60,11 +61,12 @@ def _nothing() -> None:
 class Bench:
     """Redis, the server and what belongs to it, on free ports, with data and output in a folder of its own.
 
-    The server has the first core for itself; the load client, the publisher, Redis and a relay share the others. With several
-    server processes everybody shares all cores. Left as a context, everything ends and the folder goes.
+    The programs of the role `alone` have the first core for themselves; the load client, the publisher, Redis and the rest
+    share the others. With several server processes everybody shares all cores. Left as a context, everything ends and the
+    folder goes.
     """
 
-    def __init__(self, load: Load, peer: Peer) -> None:
+    def __init__(self, load: Load, peer: Peer, alone: str = "server") -> None:
         self.load = load
         self.peer = peer
         self.programs: list[Program] = []
@@ -75,7 +77,8 @@ class Bench:
         self.before_window: Callable[[], None] = _nothing
         cores = sorted(os.sched_getaffinity(0))
         apart = len(cores) > 1 and load.workers == 1
-        self.server_cores = cores[:1] if apart else cores
+        self.alone = alone
+        self.own_cores = cores[:1] if apart else cores
         self.other_cores = cores[1:] if apart else cores
 
     def __enter__(self) -> Self:
@@ -109,7 +112,7 @@ class Bench:
 
     def _start(self, command: Command) -> Program:
         log = self.place.folder / f"{len(self.programs)}.log"
-        cores = self.server_cores if command.role == "server" else self.other_cores
+        cores = self.own_cores if command.role == self.alone else self.other_cores
         with interrupts.held():
             program = self._stack.enter_context(Program(command, log, cores))
         self.programs.append(program)
@@ -284,7 +287,7 @@ def measure_relay(bench: Bench, seconds: float) -> dict[str, float]:
     bench.start()
     follower = Follower(bench.place.port)
     started = cpu_s(bench.of("relay")), cpu_s(bench.of("server")), follower.position(), time.perf_counter()
-    wait_until(lambda: follower.position() >= count, "the backlog to be relayed", bench.programs, RELAY_S)
+    wait_until(lambda: follower.position() >= count, "the backlog to be relayed", bench.programs, RELAY_S, pause_s=ASK_S)
     ended = cpu_s(bench.of("relay")), cpu_s(bench.of("server")), follower.position(), time.perf_counter()
     relayed = max(1, ended[2] - started[2])
     return {

@@ -139,19 +139,22 @@ class RedisStreamReader:
         self._gaps = GapLog()
         # Where reading really goes on from the cursor that was given last: what has been told is not told again.
         self._known = ("", _Place(START))
+        # The cursor at which the stream ended when it was last read: what comes next is waited for at once.
+        self._end: str | None = None
         # Id and checksum of the stream's oldest entry.
         self._oldest: tuple[str, int] | None = None
 
     async def read(self, cursor: str, limit: int, wait_s: float) -> list[BusEntry]:
         """May be cancelled at any time: reading takes nothing off the stream."""
-        entries = await self._read_now(cursor, limit)
-        if entries or wait_s <= 0:
-            return entries
+        if cursor != self._end or wait_s <= 0:
+            entries = await self._read_now(cursor, limit)
+            if entries or wait_s <= 0:
+                return entries
         # To Redis, BLOCK 0 means for ever.
         command = ("XREAD", "COUNT", 1, "BLOCK", max(1, round(wait_s * 1000)), "STREAMS", self._keys.bus)
-        if await self._link.call_blocking(wait_s, *command, self._place(cursor).identifier):
-            return await self._read_now(cursor, limit)
-        return []
+        await self._link.call_blocking(wait_s, *command, self._place(cursor).identifier)
+        # Also when nothing came: only this look shows that the stream is not what it was.
+        return await self._read_now(cursor, limit)
 
     def gaps(self) -> list[BusGap]:
         """`trimmed` with a count, or `recreated`. Times are those in the ids of the entries around the gap."""
@@ -194,10 +197,14 @@ class RedisStreamReader:
         self._tell_missed(place, before, glimpse.entries)
         if before is None:
             self._known = (cursor, place)
-            return [_entry(identifier, identifier, document) for identifier, document in glimpse.entries]
-        self._known = (cursor, _Place(place.identifier, before))
-        counted = enumerate(glimpse.entries, before + 1)
-        return [_entry(f"{identifier}/{count}", identifier, document) for count, (identifier, document) in counted]
+            entries = [_entry(identifier, identifier, document) for identifier, document in glimpse.entries]
+        else:
+            self._known = (cursor, _Place(place.identifier, before))
+            counted = enumerate(glimpse.entries, before + 1)
+            entries = [_entry(f"{identifier}/{count}", identifier, document) for count, (identifier, document) in counted]
+        if glimpse.ended:
+            self._end = entries[-1].cursor if entries else cursor
+        return entries
 
     def _tell_missed(self, place: _Place, before: int | None, entries: Sequence[tuple[str, bytes | int]]) -> None:
         if before is None or place.count is None or before == place.count:

@@ -281,6 +281,8 @@ class Relay:
             gaps, cursor = reader.gaps(), entries[-1].cursor if entries else cursor
             await ahead.join()
             await ahead.put(self._checked(reader.name, entries, gaps, canary_at))
+            # Who writes goes first: a lone event is not to wait for the next read.
+            await asyncio.sleep(0)
 
     async def _relay_all(self, reader: BusReader, ahead: "asyncio.Queue[_Step]") -> None:
         while True:
