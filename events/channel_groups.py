@@ -17,7 +17,7 @@ from channels.layers import BaseChannelLayer, get_channel_layer
 
 from events.cancellation import heed_cancellation
 from events.domain.entry import Entry, Position
-from events.ports import Batch, BusGap, Canary, GroupReceiver, Unavailable
+from events.ports import Batch, BusGap, Canary, GroupReceiver, Trace, Unavailable
 
 #: A batch is split so that no message grows past this many bytes of events.
 MAX_MESSAGE_BYTES: Final = 512 * 1024
@@ -59,6 +59,8 @@ class ChannelGroupSender:
             rows = msgpack.packb([entry[1:] for entry in part.entries])
             times = [part.published, part.relayed]
             message = {"type": "events.batch", "epoch": part.epoch, "first": part.first, "rows": rows, "times": times}
+            if part.traces:
+                message["traces"] = part.traces
             await self._send(message)
 
     async def heartbeat(self, position: Position) -> None:
@@ -87,18 +89,24 @@ def _split(batch: Batch) -> list[Batch]:
     first, rows, size = batch.first, list[Entry](), 0
     for entry in batch.entries:
         if rows and size + len(entry.document) > MAX_MESSAGE_BYTES:
-            parts.append(replace(batch, first=first, entries=rows))
+            parts.append(_part(batch, first, rows))
             first, rows, size = entry.number, [], 0
         rows.append(entry)
         size += len(entry.document)
-    parts.append(replace(batch, first=first, entries=rows))
+    parts.append(_part(batch, first, rows))
     return parts
+
+
+def _part(batch: Batch, first: int, entries: list[Entry]) -> Batch:
+    traces = [trace for trace in batch.traces if first <= trace.number < first + len(entries)]
+    return replace(batch, first=first, entries=entries, traces=traces)
 
 
 def _unpack(message: dict[str, Any]) -> Batch:
     rows = msgpack.unpackb(message["rows"], use_list=False)
     entries = [Entry(number, *row) for number, row in enumerate(rows, message["first"])]
-    return Batch(message["epoch"], message["first"], entries, *message["times"])
+    traces = [Trace(*trace) for trace in message.get("traces", ())]
+    return Batch(message["epoch"], message["first"], entries, *message["times"], traces)
 
 
 class HubConsumer(AsyncConsumer):
@@ -151,7 +159,8 @@ class HubConsumer(AsyncConsumer):
             following = _unpack(message)
             size += len(message["rows"])
             if following.epoch == batch.epoch and following.first == batch.first + len(batch.entries):
-                batch = replace(batch, entries=[*batch.entries, *following.entries])
+                entries, traces = [*batch.entries, *following.entries], [*batch.traces, *following.traces]
+                batch = replace(batch, entries=entries, traces=traces)
             else:
                 self.receiver.receive(batch)
                 batch = following

@@ -126,6 +126,22 @@ class JwtConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TracingConfig:
+    """Where traces go (`events.tracing`).
+
+    endpoint: the collector's base address; empty for no traces
+    headers:  `name=value` pairs for it, separated by commas
+    service:  what this server is called there
+    share:    of the events without a `traceparent`, how many are traced; 0 to 1
+    """
+
+    endpoint: str = ""
+    headers: str = field(default="", repr=False)
+    service: str = "wsserver"
+    share: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
 class EventsConfig:
     """Everything `events.wiring` needs to build a process.
 
@@ -156,6 +172,7 @@ class EventsConfig:
     access: AccessLimits = field(default_factory=AccessLimits)
     trusted_proxies: tuple[Network, ...] | None = None
     jwt: JwtConfig = field(default_factory=JwtConfig)
+    tracing: TracingConfig = field(default_factory=TracingConfig)
 
     @property
     def embedded(self) -> bool:

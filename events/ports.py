@@ -276,11 +276,21 @@ class History(Protocol):
 # -- fan-out between processes -----------------------------------------------------------------------------------------
 
 
+class Trace(NamedTuple):
+    """One of the few events whose way is recorded: its number in the journal, a W3C `traceparent` that names the relay's span,
+    and the Unix time at which the bus took it."""
+
+    number: int
+    traceparent: str
+    published: float
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Consecutive entries, the first of which follows entry number `first - 1`.
 
     published: Unix time at which the bus took the oldest of them, `relayed` at which the history had them; 0 when not known
+    traces:    those of the entries whose way is recorded
     """
 
     epoch: str
@@ -288,6 +298,7 @@ class Batch:
     entries: Sequence[Entry]
     published: float = 0.0
     relayed: float = 0.0
+    traces: Sequence[Trace] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +336,39 @@ class GroupReceiver(Protocol):
     def receive_gap(self, gap: BusGap) -> None: ...
 
     def receive_canary(self, canary: Canary) -> None: ...
+
+
+class Tracer(Protocol):
+    """Records the way of some events. The relay chooses them, and its choice travels with the batch. Never waits or fails."""
+
+    def relayed(self, source: str, events: Sequence[Event], entries: Sequence[Entry]) -> Sequence[Trace]:
+        """The history has just taken `events`, which `source` brought, as `entries`. Returns those that were chosen."""
+
+    def sent(self) -> None:
+        """What was relayed was handed to the group, or the group did not take it."""
+
+    def delivered(self, trace: Trace, relayed: float, heard: float, clients: int) -> None:
+        """An event that was in the history at `relayed` and heard at `heard` (Unix time) has just been written to the sockets
+        of so many clients."""
+
+    def close(self) -> None:
+        """Send what was recorded. Blocks, for a short time."""
+
+
+class NoTracer:
+    """Records nothing."""
+
+    def relayed(self, source: str, events: Sequence[Event], entries: Sequence[Entry]) -> Sequence[Trace]:
+        return ()
+
+    def sent(self) -> None:
+        pass
+
+    def delivered(self, trace: Trace, relayed: float, heard: float, clients: int) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
 
 
 class GroupInbox(Protocol):

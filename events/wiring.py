@@ -40,8 +40,10 @@ from events.ports import (
     EventBus,
     History,
     Lease,
+    NoTracer,
     ProcessReport,
     StateStore,
+    Tracer,
     Unavailable,
 )
 from events.redis_link import Keys, RedisLink
@@ -119,6 +121,15 @@ def _redis_adapters(config: EventsConfig) -> Adapters:
     )
 
 
+def build_tracer(config: EventsConfig, process: str, kind: str) -> Tracer:
+    """What records the way of events, if anything does."""
+    if not config.tracing.endpoint:
+        return NoTracer()
+    from events.tracing import OtlpTracer
+
+    return OtlpTracer(config.tracing, process, kind)
+
+
 class Process(ABC):
     """What every process has: its identity, its adapters, its background tasks, and its report to the others."""
 
@@ -134,6 +145,7 @@ class Process(ABC):
         # Readable in logs and in the admin, and never used twice.
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
         self._reported = Counters()
+        self.tracer = build_tracer(config, self.name, self.kind)
 
     def start_sampling(self) -> None:
         """Have the last hour's charts know of this process."""
@@ -160,6 +172,7 @@ class Process(ABC):
             lease_ttl_s=config.lease_ttl_s,
             heartbeat_s=config.heartbeat_s,
             bus=adapters.bus if config.sends_canaries else None,
+            tracer=self.tracer,
         )
 
     def unreported(self) -> dict[str, int]:
@@ -210,6 +223,7 @@ class Process(ABC):
         except Unavailable as error:
             log.warning("goodbye_failed", reason=str(error))
         await self.adapters.close()
+        await asyncio.to_thread(self.tracer.close)
         log.info("process_stopped", process=self.name, kind=self.kind)
 
 
@@ -225,7 +239,7 @@ class ServerProcess(Process):
 
     def __init__(self, config: EventsConfig) -> None:
         super().__init__(config)
-        self.hub = Hub(self.adapters.history, config.history.recent_events)
+        self.hub = Hub(self.adapters.history, config.history.recent_events, self.tracer)
         self.presence = Presence(self.adapters.registry, self.name, self.hub.sessions)
         self.relay = self.build_relay() if config.embedded else None
         self.loop_watch = LoopWatch(self.hub.counters.labelled)

@@ -126,6 +126,13 @@ class Environment:
                 f"{name} is not usable: {error}. Write addresses or networks such as 10.0.0.0/8, separated by commas."
             ) from None
 
+    def web_address(self, name: str) -> str:
+        """An address such as `http://collector:4318`, or empty."""
+        value = self.text(name)
+        if value and not _is_web_address(value):
+            raise BadSetting(f"{name} is {value!r}: write an address such as http://collector:4318.")
+        return value
+
     def redis_url(self, name: str) -> str:
         """A Redis address, or empty. It may carry a password, so no message repeats it."""
         value = self.secret(name)
@@ -236,6 +243,14 @@ def _is_origin(text: str) -> bool:
     try:
         parts = urlsplit(text)
         return bool(parts.scheme in {"http", "https"} and parts.hostname and text == f"{parts.scheme}://{parts.netloc}")
+    except ValueError:
+        return False
+
+
+def _is_web_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
 

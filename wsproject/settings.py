@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from csp import constants as csp
 
-from events.conf import JWT_ALGORITHMS, AccessLimits, EventsConfig, HistoryLimits, JwtConfig, SessionLimits
+from events.conf import JWT_ALGORITHMS, AccessLimits, EventsConfig, HistoryLimits, JwtConfig, SessionLimits, TracingConfig
 from events.domain.event import EventLimits
 from wsproject import VERSION
 from wsproject.env import load, split_items
@@ -110,6 +110,12 @@ EVENTS = EventsConfig(
         auth_s=env.number("WS_AUTH_TIMEOUT_S", 60.0, 0.5, 3_600.0),
         auth_failures=env.integer("WS_MAX_AUTH_FAILURES", 10, 1, 1_000_000),
         publish_per_s=env.number("WS_PUBLISH_EVENTS_PER_S", 5_000.0, 1.0, 100_000.0),
+    ),
+    tracing=TracingConfig(
+        endpoint=env.web_address("OTEL_EXPORTER_OTLP_ENDPOINT"),
+        headers=env.secret("OTEL_EXPORTER_OTLP_HEADERS"),
+        service=env.text("OTEL_SERVICE_NAME", "wsserver"),
+        share=env.number("OTEL_TRACES_SAMPLER_ARG", 0.01, 0.0, 1.0),
     ),
     trusted_proxies=_trusted_proxies if WS_PROXY_HEADERS else None,
 )

@@ -51,14 +51,16 @@ class Event(NamedTuple):
     document: the publisher's JSON object as UTF-8 text, untouched but for surrounding white space.
     topics:   `all` first, then one topic per id that the event carries.
     fields:   what the document says, as it was read to check it.
+    published: Unix time in seconds at which the bus took it; 0 when not known.
     """
 
     document: bytes
     topics: tuple[str, ...]
     fields: Mapping[str, Any]
+    published: float = 0.0
 
 
-def parse_event(raw: bytes, limits: EventLimits) -> Event:
+def parse_event(raw: bytes, limits: EventLimits, published: float = 0.0) -> Event:
     """Check one published document. Raises `InvalidEvent`."""
     if len(raw) > limits.max_bytes:
         limit = f"at most {limits.max_bytes} are taken (WS_MAX_EVENT_BYTES)"
@@ -72,7 +74,7 @@ def parse_event(raw: bytes, limits: EventLimits) -> Event:
     topics = _topics(fields, limits)
     if not STAMPED_FIELDS.isdisjoint(fields):
         raw = orjson.dumps({key: value for key, value in fields.items() if key not in STAMPED_FIELDS})
-    return Event(raw.strip(), topics, fields)
+    return Event(raw.strip(), topics, fields, published)
 
 
 def encode_event(fields: Mapping[str, Any]) -> bytes:

@@ -19,7 +19,19 @@ from events.fanout.recent_reader import RecentReader
 from events.fanout.session import Session, Subscription
 from events.fanout.topic import Topic
 from events.fanout.wire import Delivery, Parcel
-from events.ports import Batch, BusGap, Canary, Emergency, History, Recent, Snapshot, TopicPage, Unavailable
+from events.ports import (
+    Batch,
+    BusGap,
+    Canary,
+    Emergency,
+    History,
+    NoTracer,
+    Recent,
+    Snapshot,
+    TopicPage,
+    Tracer,
+    Unavailable,
+)
 
 log = structlog.get_logger("events")
 
@@ -56,8 +68,9 @@ class Hub:
     is taken; anything ahead of it makes the hub read the journal instead.
     """
 
-    def __init__(self, history: History, recent_events: int) -> None:
+    def __init__(self, history: History, recent_events: int, tracer: Tracer | None = None) -> None:
         self._history = history
+        self._tracer = tracer or NoTracer()
         self._recent_events = recent_events
         self._topics: dict[str, Topic] = {}
         self._loading: dict[str, asyncio.Future[None]] = {}
@@ -105,6 +118,17 @@ class Hub:
         fresh = batch.entries[here.number + 1 - batch.first :]
         self._apply(fresh)
         self._measure(batch, heard, len(fresh))
+        if batch.traces:
+            self._trace(batch, here.number, heard)
+
+    def _trace(self, batch: Batch, after: int, heard: float) -> None:
+        """Tell of the events whose way is recorded and that somebody here wants."""
+        for trace in batch.traces:
+            entry = batch.entries[trace.number - batch.first]
+            found = [self._topics[name] for name in entry.topics if name in self._topics]
+            if trace.number > after and found:
+                clients = len(self._audience(entry, found, Delivery(entry)))
+                self._tracer.delivered(trace, batch.relayed, heard, clients)
 
     def _measure(self, batch: Batch, heard: float, events: int) -> None:
         """How late a batch is that just went out. All its events count as late as the oldest."""

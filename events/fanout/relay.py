@@ -28,6 +28,8 @@ from events.ports import (
     History,
     Lease,
     Moved,
+    NoTracer,
+    Tracer,
     Unavailable,
 )
 
@@ -96,9 +98,11 @@ class Relay:
         lease_ttl_s: float,
         heartbeat_s: float,
         bus: EventBus | None = None,
+        tracer: Tracer | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`bus` is where canaries are put, for the one durable input to read; None for no canaries."""
+        self._tracer = tracer or NoTracer()
         self._history = history
         self._sender = sender
         self._readers = readers
@@ -347,7 +351,7 @@ class Relay:
         rejected: list[DeadLetter] = []
         for entry in documents:
             try:
-                events.append(parse_event(entry.document, self._limits))
+                events.append(parse_event(entry.document, self._limits, entry.at))
             except InvalidEvent as error:
                 log.warning("event_rejected", source=source, field=error.field, reason=error.message)
                 document, size = entry.document[: self._limits.max_bytes], len(entry.document)
@@ -382,7 +386,9 @@ class Relay:
             if written:
                 epoch = before.epoch
                 self._position = Position(epoch, written[-1].number)
-                await self._send(Batch(epoch, written[0].number, written, published, self._clock()))
+                traces = self._tracer.relayed(source, events, written)
+                await self._send(Batch(epoch, written[0].number, written, published, self._clock(), traces))
+                self._tracer.sent()
             return
 
     async def _was_taken(self, before: Position, source: str, cursor: str, events: int) -> bool:
