@@ -106,7 +106,7 @@ def _unpack(message: dict[str, Any]) -> Batch:
     rows = msgpack.unpackb(message["rows"], use_list=False)
     entries = [Entry(number, *row) for number, row in enumerate(rows, message["first"])]
     traces = [Trace(*trace) for trace in message.get("traces", ())]
-    return Batch(message["epoch"], message["first"], entries, *message["times"], traces)
+    return Batch(message["epoch"], message["first"], entries, *message["times"], traces=traces)
 
 
 class HubConsumer(AsyncConsumer):

@@ -10,23 +10,30 @@ import orjson
 from events.bridge import ask
 from events.conf import EventsConfig
 from events.domain.event import InvalidEvent, parse_event
+from events.emergency import EMERGENCY_STATES, REASON_LENGTH, Emergency, InvalidEmergency, emergencies, set_emergency
 from events.ports import ControlReply, ControlRequest, Unavailable
 from events.wiring import Adapters, ServerProcess
 
 __all__ = [
+    "EMERGENCY_STATES",
     "LETTER_GONE",
     "NOTICE_LENGTH",
+    "REASON_LENGTH",
     "ClientDetail",
     "CommandNote",
     "ControlReply",
+    "Emergency",
+    "InvalidEmergency",
     "ListenedTopic",
     "Unavailable",
     "describe",
     "discard",
     "disconnect",
+    "emergencies",
     "listened_topics",
     "republish",
     "send_notice",
+    "set_emergency",
     "unsubscribe",
 ]
 

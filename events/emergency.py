@@ -1,6 +1,7 @@
 """The platform's emergency state: reading and setting it, from views, the admin and management commands."""
 
 import time
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -9,7 +10,16 @@ from events.bridge import ask
 from events.ports import EMERGENCY_STATES, Emergency, Unavailable
 from events.wiring import Adapters, ServerProcess
 
-__all__ = ["EMERGENCY_STATES", "REASON_LENGTH", "Emergency", "InvalidEmergency", "Unavailable", "emergency", "set_emergency"]
+__all__ = [
+    "EMERGENCY_STATES",
+    "REASON_LENGTH",
+    "Emergency",
+    "InvalidEmergency",
+    "Unavailable",
+    "emergencies",
+    "emergency",
+    "set_emergency",
+]
 
 log = structlog.get_logger("events")
 
@@ -34,10 +44,19 @@ def emergency() -> Emergency:
     return ask(read)
 
 
+def emergencies() -> list[Emergency]:
+    """The last that were set, newest first. Raises `Unavailable`."""
+
+    async def read(adapters: Adapters, process: ServerProcess | None) -> list[Emergency]:
+        return await adapters.state.emergencies()
+
+    return ask(read)
+
+
 def set_emergency(state: object, reason: object, by: str) -> Emergency:
     """Set the state; every server process knows within a second or two, and tells its clients. `by` is who did it, for the
-    log. Raises `InvalidEmergency` and `Unavailable`."""
-    wanted = _checked(state, reason)
+    log and for operators. Raises `InvalidEmergency` and `Unavailable`."""
+    wanted = replace(_checked(state, reason), by=by)
 
     async def write(adapters: Adapters, process: ServerProcess | None) -> None:
         await adapters.state.set_emergency(wanted)

@@ -509,11 +509,17 @@ EMERGENCY_STATES: Final = ("normal", "alert", "halt", "shutdown")
 
 @dataclass(frozen=True, slots=True)
 class Emergency:
-    """The platform's emergency state: `normal`, `alert`, `halt` or `shutdown`, why, and since when (Unix time; 0: unknown)."""
+    """The platform's emergency state: `normal`, `alert`, `halt` or `shutdown`, why, since when (Unix time; 0: unknown), and who
+    set it, for operators."""
 
     state: str = "normal"
     reason: str = ""
     at: float = 0.0
+    by: str = ""
+
+
+#: Emergency states that are remembered, the present one included.
+EMERGENCY_CHANGES: Final = 50
 
 
 #: How long samples are kept, and how many of all processes together.
@@ -552,6 +558,9 @@ class StateStore(Protocol):
     async def emergency(self) -> Emergency: ...
 
     async def set_emergency(self, emergency: Emergency) -> None: ...
+
+    async def emergencies(self) -> list[Emergency]:
+        """The last `EMERGENCY_CHANGES` that were set, newest first."""
 
     async def add_sample(self, sample: Sample) -> None:
         """Keep a sample for `SAMPLES_AGE_S`; beyond about `MAX_SAMPLES` the oldest go earlier."""

@@ -151,9 +151,9 @@ class Keys:
         return f"{self.prefix}:samples"
 
     @property
-    def emergency(self) -> str:
-        """Hash: `state`, `reason`, and `at`, the Unix time since which."""
-        return f"{self.prefix}:emergency"
+    def emergencies(self) -> str:
+        """List: the last states that were set, newest first, each as JSON (`events.ports.Emergency`)."""
+        return f"{self.prefix}:emergencies"
 
     @property
     def ping(self) -> str:

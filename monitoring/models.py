@@ -48,6 +48,21 @@ class Dashboard(models.Model):
         return "dashboard"
 
 
+class EmergencyState(models.Model):
+    """The platform's emergency state, and who may see and set it."""
+
+    objects: ClassVar[NotStored] = NotStored()
+
+    class Meta:
+        managed = False
+        default_permissions = ("view",)
+        permissions: ClassVar = [("set_emergencystate", "Can set the emergency state")]
+        verbose_name = verbose_name_plural = "emergency state"
+
+    def __str__(self) -> str:
+        return "emergency state"
+
+
 class DeadLetter(models.Model):
     """A refused document, and who may see, publish again or discard it."""
 

@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from events.ports import MAX_SAMPLES, SAMPLES_AGE_S, Emergency, Sample
+from events.ports import EMERGENCY_CHANGES, MAX_SAMPLES, SAMPLES_AGE_S, Emergency, Sample
 
 
 class MemoryStateStore:
@@ -12,17 +12,20 @@ class MemoryStateStore:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._emergency = Emergency()
+        self._emergencies: deque[Emergency] = deque(maxlen=EMERGENCY_CHANGES)
         self._samples: deque[tuple[float, Sample]] = deque(maxlen=MAX_SAMPLES)
 
     async def ping(self) -> None:
         """Never raises."""
 
     async def emergency(self) -> Emergency:
-        return self._emergency
+        return self._emergencies[0] if self._emergencies else Emergency()
 
     async def set_emergency(self, emergency: Emergency) -> None:
-        self._emergency = emergency
+        self._emergencies.appendleft(emergency)
+
+    async def emergencies(self) -> list[Emergency]:
+        return list(self._emergencies)
 
     async def add_sample(self, sample: Sample) -> None:
         self._samples.append((self._clock(), sample))

@@ -3,12 +3,11 @@
 import secrets
 import time
 from collections.abc import Callable
-from itertools import chain
 from typing import Final
 
 import orjson
 
-from events.ports import MAX_SAMPLES, SAMPLES_AGE_S, Emergency, Sample, Unavailable
+from events.ports import EMERGENCY_CHANGES, MAX_SAMPLES, SAMPLES_AGE_S, Emergency, Sample, Unavailable
 from events.redis_link import Keys, RedisLink
 
 _PING_TTL_MS: Final = 10_000
@@ -37,12 +36,19 @@ class RedisStateStore:
             raise Unavailable(f"{self._link.where} does not give back what was written")
 
     async def emergency(self) -> Emergency:
-        state, reason, at = await self._link.call("HMGET", self._keys.emergency, "state", "reason", "at")
-        return Emergency(state.decode(), (reason or b"").decode(), float(at or 0)) if state else Emergency()
+        newest = await self._link.call("LINDEX", self._keys.emergencies, 0)
+        return Emergency(**orjson.loads(newest)) if newest else Emergency()
 
     async def set_emergency(self, emergency: Emergency) -> None:
-        fields = {"state": emergency.state, "reason": emergency.reason, "at": emergency.at}
-        await self._link.call("HSET", self._keys.emergency, *chain.from_iterable(fields.items()))
+        await self._link.atomically(
+            [
+                ("LPUSH", self._keys.emergencies, orjson.dumps(emergency)),
+                ("LTRIM", self._keys.emergencies, 0, EMERGENCY_CHANGES - 1),
+            ]
+        )
+
+    async def emergencies(self) -> list[Emergency]:
+        return [Emergency(**orjson.loads(each)) for each in await self._link.call("LRANGE", self._keys.emergencies, 0, -1)]
 
     async def add_sample(self, sample: Sample) -> None:
         oldest = round((self._clock() - SAMPLES_AGE_S) * 1000)

@@ -2,9 +2,9 @@
 
 from django.contrib import admin
 
-from monitoring.admin import dashboard, dead_letters, executions, live_clients, topics
+from monitoring.admin import dashboard, dead_letters, emergency, executions, live_clients, topics
 
-__all__ = ["dashboard", "dead_letters", "executions", "live_clients", "topics"]
+__all__ = ["dashboard", "dead_letters", "emergency", "executions", "live_clients", "topics"]
 
 admin.site.site_header = "Workflow WebSocket Server"
 admin.site.site_title = "Workflow WebSocket Server"

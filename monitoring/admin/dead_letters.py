@@ -1,20 +1,18 @@
 """The pages "Dead letters" and one for each: what was refused and why, to be published again or discarded."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import quote, unquote
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.contrib.admin.utils import unquote
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 
-from events.control import LETTER_GONE, ControlReply, discard, republish
+from events.control import LETTER_GONE, discard, republish
 from events.stats import Unavailable, dead_letter, dead_letters
-from monitoring.admin.pages import PageAdmin
+from monitoring.actions import Action, ConfirmForm
+from monitoring.admin.acting import ActingAdmin
 from monitoring.models import DeadLetter
 
 FOLDER: Final = "admin/monitoring/deadletter"
@@ -25,38 +23,27 @@ EXCERPT: Final = 160
 SHOWN: Final = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class LetterAction:
-    """What can be done to a dead letter. `carry_out` raises `Unavailable`."""
-
-    name: str
-    permission: str
-    label: str
-    question: str
-    hint: str
-    done: str
-    carry_out: Callable[[str], ControlReply]
-
-
 ACTIONS: Final = {
     action.name: action
     for action in (
-        LetterAction(
+        Action(
             "republish", "republish_deadletter", "Publish again", "Publish this document again as it is?",
             "It goes onto the bus as if it came now, if the present settings take it, and leaves the dead letters.",
-            "It was published again.", republish,
+            "It was published again.", ConfirmForm, lambda letter_id, fields: republish(letter_id), ends=True,
         ),
-        LetterAction(
+        Action(
             "discard", "discard_deadletter", "Discard", "Discard this document?",
-            "It is gone for good.", "It was discarded.", discard,
+            "It is gone for good.", "It was discarded.", ConfirmForm, lambda letter_id, fields: discard(letter_id), ends=True,
         ),
     )
 }  # fmt: skip
 
 
 @admin.register(DeadLetter)
-class DeadLetterAdmin(PageAdmin[DeadLetter]):
+class DeadLetterAdmin(ActingAdmin[DeadLetter]):
     """The list at the model's address, a letter below it by its id, and each action below the letter."""
+
+    actions_on_one = ACTIONS
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view
@@ -80,36 +67,9 @@ class DeadLetterAdmin(PageAdmin[DeadLetter]):
             return self._back(request, messages.ERROR, f"The dead letter cannot be read now: {error}")
         if letter is None:
             return self._back(request, messages.WARNING, LETTER_GONE)
-        allowed = {name: action for name, action in ACTIONS.items() if self.may(request, action.permission)}
         text = letter.document.decode(errors="replace")
-        context = {"letter": letter, "text": text[:SHOWN], "shortened": len(text) > SHOWN, "actions": allowed}
+        context = {"letter": letter, "text": text[:SHOWN], "shortened": len(text) > SHOWN, "actions": self.allowed(request)}
         return self.whole_page(request, f"{FOLDER}/letter.html", {**context, "title": "Dead letter", "subtitle": letter_id})
-
-    def action_view(self, request: HttpRequest, object_id: str, name: str) -> HttpResponse:
-        """Ask first, then do it, say what became of it, and write it down."""
-        action, letter_id = ACTIONS.get(name), unquote(object_id)
-        if action is None:
-            raise Http404(f"There is no action {name!r}.")
-        if not self.has_view_permission(request) or not self.may(request, action.permission):
-            raise PermissionDenied
-        if request.method == "POST":
-            return self._perform(request, action, letter_id)
-        context = {"action": action, "letter_id": letter_id, "title": action.label, "subtitle": letter_id}
-        return self.whole_page(request, f"{FOLDER}/confirm.html", context)
-
-    def _perform(self, request: HttpRequest, action: LetterAction, letter_id: str) -> HttpResponse:
-        try:
-            reply = action.carry_out(letter_id)
-        except Unavailable as error:
-            level, text = messages.ERROR, f"Nobody can say whether it was done: {error}"
-        else:
-            done = reply.outcome == "done"
-            level, text = (messages.SUCCESS, action.done) if done else (messages.ERROR, f"Nothing was done. {reply.detail}")
-        self.record(request, DeadLetter(letter_id=letter_id), f"{action.label}. {text}")
-        if level == messages.SUCCESS:
-            return self._back(request, level, text)
-        self.message_user(request, text, level)
-        return redirect(reverse("admin:monitoring_deadletter_change", args=[quote(letter_id)]))
 
     def _back(self, request: HttpRequest, level: int, text: str) -> HttpResponse:
         self.message_user(request, text, level)

@@ -3,17 +3,16 @@
 from typing import Any, Final
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import quote, unquote
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.contrib.admin.utils import unquote
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 
 from events.control import ControlReply, describe
 from events.stats import Unavailable, snapshot
-from monitoring.admin.pages import PageAdmin
-from monitoring.client_actions import ACTIONS, ClientAction
+from monitoring.admin.acting import ActingAdmin
+from monitoring.client_actions import ACTIONS
 from monitoring.listing import CHOICES, Query, headers, select
 from monitoring.models import LiveClient
 
@@ -29,8 +28,10 @@ UNHEARD: Final = "The client's server process does not answer. See whether it is
 
 
 @admin.register(LiveClient)
-class LiveClientAdmin(PageAdmin[LiveClient]):
+class LiveClientAdmin(ActingAdmin[LiveClient]):
     """The list at the model's address, a client below it by its sid, and each action below the client."""
+
+    actions_on_one = ACTIONS
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view
@@ -48,36 +49,11 @@ class LiveClientAdmin(PageAdmin[LiveClient]):
     def client_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         self.check_view(request)
         sid = unquote(object_id)
-        context = {"sid": sid, "actions": self._allowed(request), **_detail(sid)}
+        context = {"sid": sid, "actions": self.allowed(request), **_detail(sid)}
         if context["client"] is None and "fragment" not in request.GET:
             self.message_user(request, f"{sid}: {context['unavailable']}", messages.WARNING)
             return redirect("admin:monitoring_liveclient_changelist")
         return self.page(request, f"{FOLDER}/client.html", f"{FOLDER}/detail.html", context, title="Live client", subtitle=sid)
-
-    def action_view(self, request: HttpRequest, object_id: str, name: str) -> HttpResponse:
-        """Ask first, then do it, say what became of it, and write it down."""
-        action, sid = ACTIONS.get(name), unquote(object_id)
-        if action is None:
-            raise Http404(f"There is no action {name!r}.")
-        if not self.has_view_permission(request) or not self.may(request, action.permission):
-            raise PermissionDenied
-        form = action.form(request.POST if request.method == "POST" else None, initial={"topic": request.GET.get("topic", "")})
-        if request.method == "POST" and form.is_valid():
-            return self._perform(request, action, sid, form.cleaned_data)
-        context = {"action": action, "sid": sid, "form": form, "title": action.label, "subtitle": sid}
-        return self.whole_page(request, f"{FOLDER}/confirm.html", context)
-
-    def _allowed(self, request: HttpRequest) -> dict[str, ClientAction]:
-        return {name: action for name, action in ACTIONS.items() if self.may(request, action.permission)}
-
-    def _perform(self, request: HttpRequest, action: ClientAction, sid: str, fields: dict[str, Any]) -> HttpResponse:
-        level, text = action.perform(sid, fields)
-        given = ", ".join(f"{name}: {value}" for name, value in fields.items())
-        self.record(request, LiveClient(sid=sid), f"{action.label}{f' ({given})' if given else ''}. {text}")
-        self.message_user(request, text, level)
-        if action.name == "disconnect" and level == messages.SUCCESS:
-            return redirect("admin:monitoring_liveclient_changelist")
-        return redirect(reverse("admin:monitoring_liveclient_change", args=[quote(sid)]))
 
 
 def _table(query: Query) -> dict[str, Any]:

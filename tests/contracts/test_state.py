@@ -54,6 +54,15 @@ async def test_samples_are_kept_for_an_hour(link: RedisLink, keys: Keys) -> None
         assert await store.samples() == []
 
 
+async def test_the_last_emergency_states_are_remembered(store: StateStore) -> None:
+    assert await store.emergencies() == []
+    states = [Emergency("alert", f"drill {number}", 1_769_248_800.25 + number, "mara") for number in range(55)]
+    for each in states:
+        await store.set_emergency(each)
+    assert await store.emergencies() == states[:4:-1]
+    assert await store.emergency() == states[-1]
+
+
 async def test_on_redis_all_processes_see_it(link: RedisLink, keys: Keys) -> None:
     await RedisStateStore(link, keys).set_emergency(Emergency("shutdown", "why"))
     assert await RedisStateStore(link, keys).emergency() == Emergency("shutdown", "why")
