@@ -17,7 +17,7 @@ from channels.layers import BaseChannelLayer, get_channel_layer
 
 from events.cancellation import heed_cancellation
 from events.domain.entry import Entry, Position
-from events.ports import Batch, BusGap, Canary, GroupReceiver, Trace, Unavailable
+from events.ports import Batch, BusGap, Canary, GroupReceiver, Queue, Trace, Unavailable
 
 #: A batch is split so that no message grows past this many bytes of events.
 MAX_MESSAGE_BYTES: Final = 512 * 1024
@@ -98,15 +98,16 @@ def _split(batch: Batch) -> list[Batch]:
 
 
 def _part(batch: Batch, first: int, entries: list[Entry]) -> Batch:
-    traces = [trace for trace in batch.traces if first <= trace.number < first + len(entries)]
+    traces = tuple(trace for trace in batch.traces if first <= trace.number < first + len(entries))
     return replace(batch, first=first, entries=entries, traces=traces)
 
 
 def _unpack(message: dict[str, Any]) -> Batch:
     rows = msgpack.unpackb(message["rows"], use_list=False)
     entries = [Entry(number, *row) for number, row in enumerate(rows, message["first"])]
-    traces = [Trace(*trace) for trace in message.get("traces", ())]
-    return Batch(message["epoch"], message["first"], entries, *message["times"], traces=traces)
+    traces = tuple(Trace(*trace) for trace in message.get("traces", ()))
+    published, relayed = message["times"]
+    return Batch(message["epoch"], message["first"], entries, published, relayed, traces)
 
 
 class HubConsumer(AsyncConsumer):
@@ -114,8 +115,9 @@ class HubConsumer(AsyncConsumer):
 
     receiver: GroupReceiver
 
-    def __init__(self) -> None:
+    def __init__(self, queue: Queue) -> None:
         self._heard_at = time.monotonic()
+        self._queue = queue
 
     def silent_for(self) -> float:
         """Seconds since the group last said anything, or since this member was made."""
@@ -125,6 +127,7 @@ class HubConsumer(AsyncConsumer):
         """Stock dispatch visits the database thread for every message; nothing here touches a database."""
         if message["type"] != "hub.join":
             self._heard_at = time.monotonic()
+            self._queue.waiting = self._waiting()
         await getattr(self, message["type"].replace(".", "_"))(message)
 
     def _waiting(self) -> int:
@@ -138,6 +141,7 @@ class HubConsumer(AsyncConsumer):
         waiting = self._waiting()
         if waiting > MAX_WAITING:
             log.warning("group_inbox_full", messages=waiting)
+            self._queue.dropped += waiting
             for _ in range(waiting):
                 await self.channel_layer.receive(self.channel_name)
 
@@ -159,7 +163,7 @@ class HubConsumer(AsyncConsumer):
             following = _unpack(message)
             size += len(message["rows"])
             if following.epoch == batch.epoch and following.first == batch.first + len(batch.entries):
-                entries, traces = [*batch.entries, *following.entries], [*batch.traces, *following.traces]
+                entries, traces = [*batch.entries, *following.entries], (*batch.traces, *following.traces)
                 batch = replace(batch, entries=entries, traces=traces)
             else:
                 self.receiver.receive(batch)
@@ -190,10 +194,12 @@ class ChannelGroupInbox:
     def __init__(self, group: str, silence_s: float = SILENCE_S) -> None:
         self._group = group
         self._silence_s = silence_s
+        #: The messages that wait for the hub, as of the last one that it took.
+        self.queue = Queue(MAX_WAITING)
 
     async def run(self, receiver: GroupReceiver) -> None:
         while True:
-            consumer = HubConsumer()
+            consumer = HubConsumer(self.queue)
             consumer.receiver = receiver
             member = asyncio.create_task(self._be_member(consumer))
             try:

@@ -18,7 +18,7 @@ from events.domain.timestamps import iso
 from events.domain.topics import ALL, ALL_BOTS, KINDS, subscription, topic_name
 from events.fanout import notices
 from events.fanout.hub import Hub
-from events.fanout.session import Session
+from events.fanout.session import ANSWERS_UNREAD, Session
 from events.limits.tally import Tally
 from events.ports import Unavailable
 from events.subscribe import Subscriber, parse_options
@@ -100,6 +100,8 @@ class CommandHandler:
 
     async def disconnect(self, session: Session, reason: str) -> None:
         """Forget a client."""
+        if reason == ANSWERS_UNREAD:
+            self._hub.counters.count("overflows", "client_answers")
         self._expect_nothing(session)
         self._release(session)
         self._hub.remove(session)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import orjson
+import structlog
 
 from events.bridge import ask
 from events.conf import EventsConfig
@@ -36,6 +37,8 @@ __all__ = [
     "set_emergency",
     "unsubscribe",
 ]
+
+log = structlog.get_logger("events")
 
 #: How long the process that owns a client has to say that it did what was asked.
 WAIT_S: Final = 2.0
@@ -136,12 +139,13 @@ def republish(letter_id: str) -> ControlReply:
         if not letter.whole:
             return ControlReply("refused", "The document was too large to be kept whole. Publish it from its source.")
         try:
-            parse_event(letter.document, EventsConfig.from_settings().event)
+            event = parse_event(letter.document, EventsConfig.from_settings().event)
         except InvalidEvent as error:
             return ControlReply("refused", f"It would be refused again: {error.message}")
         # In this order it may come twice when Redis fails in between, and is never lost.
         await adapters.bus.publish([letter.document])
         await adapters.history.discard(letter_id)
+        log.info("dead_letter_republished", letter_id=letter_id, execution_id=event.fields["execution_id"])
         return ControlReply("done")
 
     return ask(act)

@@ -57,11 +57,11 @@ class Drain:
         # In the order of their connecting, those of one page or one address would go together.
         random.shuffle(sessions)
         window_s = window_for(len(sessions), self._longest_s)
-        log.info("drain_started", process=self._process.name, clients=len(sessions), window_s=round(window_s, 1))
+        log.info("drain_started", clients=len(sessions), window_s=round(window_s, 1))
         started = asyncio.get_running_loop().time()
         await self._tell(sessions, window_s)
         await self._close(sessions, window_s, started)
-        log.info("drain_ended", process=self._process.name, clients=len(self._process.hub.sessions))
+        log.info("drain_ended", clients=len(self._process.hub.sessions))
 
     async def _tell(self, sessions: Sequence[Session], window_s: float) -> None:
         for number, session in enumerate(sessions, 1):

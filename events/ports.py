@@ -68,6 +68,16 @@ class BusGap:
     until: float | None = None
 
 
+@dataclass(slots=True)
+class Queue:
+    """How full a bounded queue of this process is: `bound` items at most, `waiting` now, `dropped` since the start because it
+    was full."""
+
+    bound: int
+    waiting: int = 0
+    dropped: int = 0
+
+
 class EventBus(Protocol):
     """Where executors publish."""
 
@@ -107,8 +117,8 @@ class BusReader(Protocol):
         again while the cursor it is given lies before it.
         """
 
-    def dropped(self) -> int:
-        """How many documents this input had to drop since it was made because the relay was too slow to read."""
+    def queue(self) -> Queue | None:
+        """What documents wait in for the relay; None when this process does not hold them."""
 
     async def close(self) -> None: ...
 

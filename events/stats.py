@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
 
 import orjson
@@ -59,6 +59,7 @@ __all__ = [
     "health",
     "last_events",
     "last_hour",
+    "limits",
     "quantile",
     "read_time",
     "reported",
@@ -280,6 +281,14 @@ class Reported:
     totals: dict[str, int]
     health: Health
     complete: bool
+
+
+def limits() -> dict[str, float]:
+    """Every limit of the configuration by its name, such as `history.journal_events`."""
+    config = EventsConfig.from_settings()
+    parts = {"event": config.event, "history": config.history, "session": config.session, "access": config.access}
+    found = {f"{part}.{name}": value for part, fields in parts.items() for name, value in asdict(fields).items()}
+    return found | {"bus.events": config.bus_events, "protocol.payload_bytes": config.max_payload_bytes}
 
 
 def reported() -> Reported:

@@ -233,6 +233,7 @@ class Subscriber:
         deadline = asyncio.get_running_loop().time() + session.limits.drain_deadline_s
         while session.pipe.pending > session.limits.buffer_bytes // 2 and not session.closed:
             if asyncio.get_running_loop().time() > deadline:
+                self._hub.counters.count("overflows", "slow_client")
                 session.disconnect("client too slow: does not read its replay")
                 return
             await asyncio.sleep(ROOM_INTERVAL_S)

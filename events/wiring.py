@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import secrets
 import socket
 import time
 from abc import ABC, abstractmethod
@@ -42,10 +41,12 @@ from events.ports import (
     Lease,
     NoTracer,
     ProcessReport,
+    Queue,
     StateStore,
     Tracer,
     Unavailable,
 )
+from events.process_name import this_process, unique
 from events.redis_link import Keys, RedisLink
 from events.state.memory import MemoryStateStore
 from events.state.redis import RedisStateStore
@@ -142,8 +143,8 @@ class Process(ABC):
         self.started = time.time()
         self.started_monotonic = time.monotonic()
         self.loop = asyncio.get_running_loop()
-        # Readable in logs and in the admin, and never used twice.
-        self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
+        self.name = unique()
+        this_process.take(self.name)
         self._reported = Counters()
         self.tracer = build_tracer(config, self.name, self.kind)
 
@@ -156,8 +157,19 @@ class Process(ABC):
     def counters(self) -> Counters:
         """What this process has counted since it started."""
 
+    @abstractmethod
+    def queues(self) -> dict[str, Queue]:
+        """The bounded queues of this process, by name."""
+
     def gauges(self) -> dict[str, Any]:
-        return {}
+        """`queues`: how many wait in each, and its bound."""
+        return {"queues": {name: [queue.waiting, queue.bound] for name, queue in self.queues().items()}}
+
+    def count_overflows(self, counted: Counters) -> Counters:
+        """Add what the queues dropped."""
+        overflows = {f"overflows:{name}": queue.dropped for name, queue in self.queues().items() if queue.dropped}
+        counted.labelled.update(overflows)
+        return counted
 
     def build_relay(self) -> Relay:
         """The relay that this process runs, if it runs one."""
@@ -224,12 +236,17 @@ class Process(ABC):
             log.warning("goodbye_failed", reason=str(error))
         await self.adapters.close()
         await asyncio.to_thread(self.tracer.close)
-        log.info("process_stopped", process=self.name, kind=self.kind)
+        log.info("process_stopped", kind=self.kind)
 
 
 def relay_gauges(relay: Relay) -> dict[str, Any]:
     """leading: whether this relay leads · lag_s: see `Relay.lag_s`"""
     return {"leading": relay.leading, "lag_s": round(relay.lag_s, 3)}
+
+
+def reader_queues(readers: Sequence[BusReader]) -> dict[str, Queue]:
+    """What waits for the relay in this process, by input."""
+    return {reader.name: queue for reader in readers if (queue := reader.queue()) is not None}
 
 
 class ServerProcess(Process):
@@ -243,13 +260,13 @@ class ServerProcess(Process):
         self.presence = Presence(self.adapters.registry, self.name, self.hub.sessions)
         self.relay = self.build_relay() if config.embedded else None
         self.loop_watch = LoopWatch(self.hub.counters.labelled)
+        self.inbox = ChannelGroupInbox(GROUP_NAME)
         #: True once this process is about to end and takes no new clients.
         self.draining = False
 
     def start(self) -> None:
         """Start the background tasks."""
-        inbox = ChannelGroupInbox(GROUP_NAME)
-        self.tasks.start("group", lambda: inbox.run(self.hub))
+        self.tasks.start("group", lambda: self.inbox.run(self.hub))
         self.tasks.start("hub", self.hub.run)
         self.tasks.start("catch-up", self.hub.catch_up.run)
         self.tasks.start("report", lambda: self.run_reports(self.hub.changed))
@@ -259,7 +276,7 @@ class ServerProcess(Process):
         self.tasks.start("control", lambda: self.adapters.control.serve(self.name, OperatorDesk(self.hub).carry_out))
         if self.relay is not None:
             self.tasks.start("relay", self.relay.run)
-        log.info("server_started", process=self.name, embedded=self.config.embedded)
+        log.info("server_started", embedded=self.config.embedded)
 
     def counters(self) -> Counters:
         counted = self.hub.counters.copy()
@@ -268,7 +285,12 @@ class ServerProcess(Process):
             counted.received, counted.rejected = relayed.received, relayed.rejected
             counted.gaps, counted.missed = relayed.gaps, relayed.missed
             counted.labelled.update(relayed.labelled)
-        return counted
+        return self.count_overflows(counted)
+
+    def queues(self) -> dict[str, Queue]:
+        clients = Queue(self.config.access.connections, len(self.hub.sessions))
+        inputs = reader_queues(self.adapters.readers) if self.relay is not None else {}
+        return {"clients": clients, "group": self.inbox.queue} | inputs
 
     def gauges(self) -> dict[str, Any]:
         sessions = self.hub.sessions
@@ -278,7 +300,7 @@ class ServerProcess(Process):
             "draining": self.draining,
             "subscriptions": sum(len(session.topics) for session in sessions.values()),
         }
-        return own | self.loop_watch.gauges() | (relay_gauges(self.relay) if self.relay is not None else {})
+        return super().gauges() | own | self.loop_watch.gauges() | (relay_gauges(self.relay) if self.relay is not None else {})
 
     async def report_now(self) -> None:
         await super().report_now()
@@ -301,13 +323,16 @@ class RelayProcess(Process):
         self.tasks.start("report", lambda: self.run_reports(asyncio.Event()))
         self.start_sampling()
         self.tasks.start("loop watch", self.loop_watch.run)
-        log.info("runbus_started", process=self.name)
+        log.info("runbus_started", inputs=[reader.name for reader in self.adapters.readers])
 
     def counters(self) -> Counters:
-        return self.relay.counters
+        return self.count_overflows(self.relay.counters.copy())
+
+    def queues(self) -> dict[str, Queue]:
+        return reader_queues(self.adapters.readers)
 
     def gauges(self) -> dict[str, Any]:
-        return relay_gauges(self.relay) | self.loop_watch.gauges()
+        return super().gauges() | relay_gauges(self.relay) | self.loop_watch.gauges()
 
 
 class ServerSlot:

@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from events.stats import BUCKETS, CANARY, LOOP, STAGES, ProcessReport, Reported, buckets, sum_seconds
+from events.stats import BUCKETS, CANARY, LOOP, STAGES, ProcessReport, Reported, buckets, limits, sum_seconds
 
 PREFIX: Final = "wsserver_"
 
@@ -53,6 +53,8 @@ LABELLED: Final = {
     "errors": ("errors", "code", "Commands of clients that were answered with an error, by its code."),
     "refused": ("refused", "rule", "Connections, messages and requests that were refused, by the rule."),
     "authentications": ("authentications", "result", "Tokens that clients gave, by what became of it."),
+    "http_authentications": ("http_authentications", "result", "Tokens that came with requests, by what became of it."),
+    "overflows": ("queue_overflows", "queue", "What was dropped, or whom it cost the connection, because a queue was full."),
 }
 
 _STAGES_HELP: Final = (
@@ -85,6 +87,7 @@ class _Processes(Collector):
     def collect(self) -> Iterator[Metric]:
         reports = self._reported.processes
         yield from _gauges(reports)
+        yield from _queues(reports)
         yield from _counters(reports)
         yield from _labelled(reports)
         yield from _histograms(reports)
@@ -104,6 +107,25 @@ def _gauges(reports: Iterable[ProcessReport]) -> Iterator[Metric]:
             if key in report.gauges:
                 family.add_metric(_labels(report), float(report.gauges[key]))
     yield from (started, *families.values())
+
+
+def _queues(reports: Iterable[ProcessReport]) -> Iterator[Metric]:
+    labels = ("process", "kind", "queue")
+    waiting = GaugeMetricFamily(f"{PREFIX}queue_length", "How much is in a bounded queue.", labels=labels)
+    bounds = GaugeMetricFamily(f"{PREFIX}queue_bound", "How much may be in it.", labels=labels)
+    for report in reports:
+        for name, (length, bound) in report.gauges.get("queues", {}).items():
+            waiting.add_metric([*_labels(report), name], length)
+            bounds.add_metric([*_labels(report), name], bound)
+    yield from (waiting, bounds)
+
+
+def _limits() -> Metric:
+    text = "The limits that are set, as the process that was asked has them."
+    family = GaugeMetricFamily(f"{PREFIX}limit", text, labels=("limit",))
+    for name, value in limits().items():
+        family.add_metric([name], value)
+    return family
 
 
 def _counters(reports: Iterable[ProcessReport]) -> Iterator[Metric]:
@@ -159,6 +181,7 @@ def _cluster(reported: Reported) -> Iterator[Metric]:
     )  # fmt: skip
     yield _processes_by_kind(reported.processes)
     yield from _health(reported)
+    yield _limits()
     totals: Mapping[str, Any] = reported.totals
     if reported.complete:
         for key, (name, text) in COUNTERS.items():

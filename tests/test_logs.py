@@ -1,6 +1,8 @@
 """Logs: the shape of a line, the same for every logger, and nothing secret in it."""
 
 import logging
+import os
+import socket
 from collections.abc import Iterator
 from datetime import datetime
 from io import StringIO
@@ -51,8 +53,9 @@ def test_a_line_has_the_shape_of_the_guide(json_logs: Output) -> None:
     structlog.get_logger("events").info("client_connected", sid="abc123", total_connections=127)
     line = json_logs.text()
     entry = orjson.loads(line)
-    assert list(entry) == ["timestamp", "level", "event", "sid", "total_connections"]
-    assert line.endswith('"level":"info","event":"client_connected","sid":"abc123","total_connections":127}\n')
+    assert list(entry) == ["timestamp", "level", "event", "sid", "total_connections", "process"]
+    assert '"level":"info","event":"client_connected","sid":"abc123","total_connections":127,"process":' in line
+    assert entry["process"].startswith(f"{socket.gethostname()}:{os.getpid()}")
     assert len(entry["timestamp"]) == len("2026-01-24T10:00:00.000Z")
     assert datetime.fromisoformat(entry["timestamp"]).tzinfo is not None
     assert entry["timestamp"].endswith("Z")

@@ -1,6 +1,7 @@
 """Logs: one line per entry on standard error, of our own code, Django, daphne and every library alike.
 
-In production a line is a JSON object that begins with `timestamp`, `level` and `event`; in development it is readable text.
+In production a line is a JSON object that begins with `timestamp`, `level` and `event` and ends with `process`; in development
+it is readable text.
 Code logs with `structlog.get_logger("events").info("client_connected", sid=sid)`; secrets never reach a line.
 """
 
@@ -15,6 +16,8 @@ from typing import Any, Final
 import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from events.process_name import this_process
 
 #: Fields whose values are replaced.
 _SECRET_FIELDS: Final = frozenset({"token", "auth_token", "password", "secret", "secret_key", "authorization", "cookie"})
@@ -90,13 +93,18 @@ def _renderers(output: str) -> list[Processor]:
     remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     if output == "json":
         to_json = structlog.processors.JSONRenderer(_to_json)
-        return [remove_meta, structlog.processors.format_exc_info, _order, _hide_secrets, to_json]
+        return [remove_meta, structlog.processors.format_exc_info, _add_process, _order, _hide_secrets, to_json]
     console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
     return [remove_meta, _hide_secrets, console]
 
 
 def _add_timestamp(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:
     entry["timestamp"] = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return entry
+
+
+def _add_process(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:
+    entry["process"] = str(this_process)
     return entry
 
 

@@ -24,6 +24,7 @@ from events.domain import errors
 from events.domain.grants import METRICS, OPEN, OPERATE, PUBLISH, Grant
 from events.domain.topics import ALL
 from events.ports import Unavailable
+from events.wiring import server
 
 MESSAGES: Final = {
     Reason.INVALID: "The token is not valid.",
@@ -57,14 +58,24 @@ class BearerToken(BaseAuthentication):
             return None
         try:
             with attempt(request.META.get("REMOTE_ADDR", ""), settings.EVENTS):
-                return AnonymousUser(), identify(token.strip(), settings.EVENTS)
+                grant = identify(token.strip(), settings.EVENTS)
+            _count("valid")
+            return AnonymousUser(), grant
         except TooManyAttempts as refusal:
+            _count("too_many_attempts")
             raise Throttled(refusal.wait_s, str(refusal)) from None
         except TokenRefused as refusal:
+            _count(refusal.reason.value)
             raise AuthenticationFailed(MESSAGES[refusal.reason], refusal.reason.value) from None
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
+
+
+def _count(result: str) -> None:
+    """What became of a token, where a server process counts."""
+    if server.process is not None:
+        server.process.hub.counters.count("http_authentications", result)
 
 
 class StaffSession(SessionAuthentication):

@@ -8,7 +8,7 @@ from itertools import islice
 
 from events.bus.waiting import wait_for
 from events.domain.sizes import READ_BYTES, count_within
-from events.ports import BusEntry, BusGap, Unavailable
+from events.ports import BusEntry, BusGap, Queue, Unavailable
 
 
 class MemoryBus:
@@ -44,6 +44,10 @@ class MemoryBus:
 
     async def close(self) -> None:
         """Nothing to close."""
+
+    def queue(self) -> Queue:
+        """What waits for the relay."""
+        return Queue(self._events, len(self._waiting))
 
     def reader(self) -> "MemoryBusReader":
         """The relay's input. There can be one: what it has read past is gone."""
@@ -84,9 +88,9 @@ class MemoryBusReader:
         """Always empty: nothing that was accepted is lost while the process lives."""
         return []
 
-    def dropped(self) -> int:
-        """Always 0: a full bus refuses new documents instead."""
-        return 0
+    def queue(self) -> Queue:
+        """Nothing is ever dropped: a full bus refuses new documents instead."""
+        return self._bus.queue()
 
     async def close(self) -> None:
         """Nothing to close."""

@@ -14,7 +14,7 @@ from events.bus.gap_log import GapLog, widened
 from events.bus.waiting import wait_for
 from events.cancellation import heed_cancellation
 from events.domain.sizes import READ_BYTES, count_within
-from events.ports import BusEntry, BusGap, Unavailable
+from events.ports import BusEntry, BusGap, Queue, Unavailable
 from events.redis_link import REPLY_TIMEOUT_S, Keys, RedisLink
 
 log = structlog.get_logger(__name__)
@@ -89,9 +89,9 @@ class RedisPubSubReader:
         self._tell_dropped()
         return self._gaps.take()
 
-    def dropped(self) -> int:
-        """Documents that came while the queue was full."""
-        return self._dropped
+    def queue(self) -> Queue:
+        """What was heard and not read yet."""
+        return Queue(self._capacity, len(self._queue), self._dropped)
 
     async def close(self) -> None:
         """Stop listening; what is still queued is dropped. A later read begins anew."""

@@ -160,9 +160,8 @@ class RedisStreamReader:
         """`trimmed` with a count, or `recreated`. Times are those in the ids of the entries around the gap."""
         return self._gaps.take()
 
-    def dropped(self) -> int:
-        """Always 0: the stream keeps what is not read yet, up to its cap."""
-        return 0
+    def queue(self) -> None:
+        """None: the stream keeps what is not read yet, up to its cap."""
 
     async def close(self) -> None:
         """Nothing to close: the link belongs to whoever made it."""

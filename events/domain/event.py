@@ -21,6 +21,9 @@ KNOWN_TYPES: Final = frozenset(
     {"execution_started", "node_started", "node_completed", "node_failed", "execution_completed"}
 )  # fmt: skip
 
+#: Characters of the id of an execution that a document names which is no event.
+EXECUTION_ID_SHOWN: Final = 256
+
 #: Optional ids that make an event a member of a further topic.
 OPTIONAL_IDS: Final = ("bot_id", "strategy_id")
 
@@ -75,6 +78,16 @@ def parse_event(raw: bytes, limits: EventLimits, published: float = 0.0) -> Even
     if not STAMPED_FIELDS.isdisjoint(fields):
         raw = orjson.dumps({key: value for key, value in fields.items() if key not in STAMPED_FIELDS})
     return Event(raw.strip(), topics, fields, published)
+
+
+def execution_id_of(document: bytes) -> str:
+    """The execution that a document belongs to as far as it can be told, also of one that is no event; empty when it cannot."""
+    try:
+        fields = orjson.loads(document)
+    except orjson.JSONDecodeError:
+        return ""
+    found = fields.get("execution_id") if isinstance(fields, dict) else None
+    return found[:EXECUTION_ID_SHOWN] if isinstance(found, str) else ""
 
 
 def encode_event(fields: Mapping[str, Any]) -> bytes:

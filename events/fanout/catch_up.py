@@ -128,4 +128,5 @@ class CatchUp:
             since = now
         self._lagging[session] = (since, pending)
         if now - since > session.limits.drain_deadline_s:
+            self._hub.counters.count("overflows", "slow_client")
             session.disconnect(f"client too slow: took nothing for {session.limits.drain_deadline_s:g} s")

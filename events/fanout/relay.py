@@ -10,7 +10,7 @@ from typing import TypeVar
 import structlog
 
 from events.domain.entry import Position
-from events.domain.event import KNOWN_TYPES, Event, EventLimits, InvalidEvent, parse_event
+from events.domain.event import KNOWN_TYPES, Event, EventLimits, InvalidEvent, execution_id_of, parse_event
 from events.fanout.counters import Counters
 from events.fanout.folder import Folder
 from events.fanout.latency import observe
@@ -353,8 +353,9 @@ class Relay:
             try:
                 events.append(parse_event(entry.document, self._limits, entry.at))
             except InvalidEvent as error:
-                log.warning("event_rejected", source=source, field=error.field, reason=error.message)
                 document, size = entry.document[: self._limits.max_bytes], len(entry.document)
+                execution_id = execution_id_of(document)
+                log.warning("event_rejected", source=source, field=error.field, reason=error.message, execution_id=execution_id)
                 rejected.append(DeadLetter(source, error.field, error.message, document, self._clock(), size))
         return events, rejected
 

@@ -17,6 +17,9 @@ from events.limits.rate import TokenBucket
 #: without reading is cut at this multiple of it.
 REPLY_ALLOWANCE = 4
 
+#: Why such a client is disconnected.
+ANSWERS_UNREAD = "client does not read the answers to its commands"
+
 #: Topics listed in a client's row.
 ROW_TOPICS = 20
 
@@ -108,7 +111,7 @@ class Session:
         if self.closed:
             return
         if self.pipe.pending > REPLY_ALLOWANCE * self.limits.buffer_bytes:
-            self.disconnect("client does not read the answers to its commands")
+            self.disconnect(ANSWERS_UNREAD)
             return
         self.pipe.write(ready)
 

@@ -421,7 +421,7 @@ async def test_what_a_full_queue_dropped_is_told(link: RedisLink, keys: Keys) ->
     await link.pipeline(("PUBLISH", keys.bus, number) for number in range(10))
 
     async def dropped() -> bool:
-        return reader.dropped() == 7
+        return reader.queue().dropped == 7
 
     await eventually(dropped)
     assert documents(await reader.read("", 2, 0)) == [b"0", b"1"]
@@ -441,7 +441,7 @@ async def test_a_channel_queue_is_bounded_in_bytes(link: RedisLink, keys: Keys) 
     await link.pipeline(("PUBLISH", keys.bus, b"x" * 1000) for _ in range(4))
 
     async def dropped() -> bool:
-        return reader.dropped() == 2
+        return reader.queue().dropped == 2
 
     await eventually(dropped)
     assert len(await reader.read("", 10, 0)) == 2

@@ -20,6 +20,7 @@ TYPES: Final = {
     "items": "list",
     "word": "name",
     "origins": "list of origins",
+    "web_address": "address",
     "networks": "list of addresses and networks",
     "redis_url": "Redis address, secret",
     "database": "database address, secret",

@@ -51,8 +51,8 @@ class ListReader:
         gaps, self.missing = self.missing, []
         return gaps
 
-    def dropped(self) -> int:
-        return 0
+    def queue(self) -> None:
+        """Keeps nothing."""
 
     async def close(self) -> None:
         """Nothing to close."""

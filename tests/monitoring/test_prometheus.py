@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
+from django.conf import settings
 from django.test import Client
 from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -32,6 +33,8 @@ def counted() -> dict[str, int]:
     counters.count("errors", "unknown_command", 2)
     counters.count("refused", "origin")
     counters.count("authentications", "refused")
+    counters.count("http_authentications", "invalid_token")
+    counters.count("overflows", "group", 4)
     for name in (*STAGES, CANARY, LOOP):
         observe(counters.labelled, name, 0.003, 5)
         observe(counters.labelled, name, 60.0)
@@ -47,7 +50,8 @@ def reporting(elsewhere: Elsewhere) -> None:
     """Two server processes and a relay have reported."""
 
     async def act(adapters: Adapters) -> None:
-        server = {"clients": 3, "lagging": 1, "subscriptions": 9, "loop_delay_s": 0.01, "draining": False}
+        queues = {"clients": [3, 20_000], "group": [0, 1_000]}
+        server = {"clients": 3, "lagging": 1, "subscriptions": 9, "loop_delay_s": 0.01, "draining": False, "queues": queues}
         await adapters.registry.report(report("web-1", "server", **server), 60)
         await adapters.registry.report(report("web-2", "server", **server), 60)
         await adapters.registry.report(report("bus-1", "runbus", leading=True, lag_s=0.25, loop_delay_s=0.0), 60)
@@ -74,6 +78,20 @@ def test_series_are_of_each_process_and_totals_of_all(client: Client) -> None:
     assert types == KNOWN_TYPES
     healthy = {sample.labels["component"]: sample.value for sample in found["wsserver_healthy"].samples}
     assert healthy == {"state": 1, "events": 1, "process": 1}
+
+
+@pytest.mark.usefixtures("reporting")
+def test_queues_have_their_length_bound_and_overflows(client: Client) -> None:
+    found = families(client.get("/metrics?format=prometheus").content.decode())
+
+    def of_group(name: str) -> set[float]:
+        samples = [sample for sample in found[f"wsserver_queue_{name}"].samples if sample.labels["queue"] == "group"]
+        return {sample.value for sample in samples if not sample.name.endswith("_created")}
+
+    assert (of_group("length"), of_group("bound"), of_group("overflows")) == ({0}, {1_000}, {4})
+    limits = {sample.labels["limit"]: sample.value for sample in found["wsserver_limit"].samples}
+    assert limits["history.journal_events"] == settings.EVENTS.history.journal_events
+    assert limits["access.connections"] == settings.EVENTS.access.connections
 
 
 @pytest.mark.usefixtures("reporting")
