@@ -8,13 +8,11 @@ from typing import Any, Final
 import structlog
 
 from events.fanout import notices
-from events.fanout.session import Session
+from events.fanout.session import DRAINING, Session
+from events.limits.pace import Pace
 from events.wiring import ServerProcess
 
 log = structlog.get_logger("events")
-
-#: Why a client's connection ends, in the log.
-REASON: Final = "server draining"
 
 #: Clients per second that may reconnect whatever the window: a few of them need not be spread over all of it.
 LEAST_RATE: Final = 20
@@ -58,9 +56,9 @@ class Drain:
         random.shuffle(sessions)
         window_s = window_for(len(sessions), self._longest_s)
         log.info("drain_started", clients=len(sessions), window_s=round(window_s, 1))
-        started = asyncio.get_running_loop().time()
+        pace = Pace(len(sessions), window_s, STEP_S, asyncio.get_running_loop().time())
         await self._tell(sessions, window_s)
-        await self._close(sessions, window_s, started)
+        await self._close(sessions, pace, min(STEP_S, window_s))
         log.info("drain_ended", clients=len(self._process.hub.sessions))
 
     async def _tell(self, sessions: Sequence[Session], window_s: float) -> None:
@@ -69,15 +67,14 @@ class Drain:
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
 
-    async def _close(self, sessions: Sequence[Session], window_s: float, started: float) -> None:
+    async def _close(self, sessions: Sequence[Session], pace: Pace, step_s: float) -> None:
         closed = 0
         while closed < len(sessions):
-            await asyncio.sleep(min(STEP_S, window_s))
-            elapsed = asyncio.get_running_loop().time() - started
-            due = len(sessions) if elapsed >= window_s else int(len(sessions) * elapsed / window_s)
+            await asyncio.sleep(step_s)
+            due = pace.due(asyncio.get_running_loop().time())
             for session in sessions[closed:due]:
                 if not session.closed:
-                    session.disconnect(REASON)
+                    session.disconnect(DRAINING)
             closed = due
 
 

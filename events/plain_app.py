@@ -3,17 +3,21 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from events.commands import CommandHandler
 from events.conf import EventsConfig
 from events.connection import FLOODED
 from events.domain import errors
 from events.domain.errors import CommandError
-from events.fanout.session import ClientInfo, Session
+from events.fanout.session import DRAINING, ClientInfo, Session
 from events.fanout.wire import Dialect, Pipe
 from events.gate import Gate
 from events.limits.rate import TokenBucket
+
+#: WebSocket close codes: whoever gets the second may connect again at once, to another server process.
+NORMAL: Final = 1000
+SERVICE_RESTART: Final = 1012
 
 
 class PlainApp:
@@ -55,13 +59,13 @@ class PlainEndpoint:
         self._closing: set[asyncio.Task[None]] = set()
         self.max_payload_bytes = config.max_payload_bytes
 
-    async def open(self, pipe: Pipe, client: ClientInfo, hang_up: Callable[[], None]) -> PlainApp:
+    async def open(self, pipe: Pipe, client: ClientInfo, hang_up: Callable[[int], None]) -> PlainApp:
         """A client connected, which the gate has admitted."""
         commands = await self._commands()
 
         def disconnect(reason: str) -> None:
             self.forget(app, reason)
-            hang_up()
+            hang_up(SERVICE_RESTART if reason == DRAINING else NORMAL)
 
         session = Session(
             secrets.token_urlsafe(15), Dialect.PLAIN, pipe, self._config.session, client, disconnect, transport="plain"

@@ -17,6 +17,9 @@ from events.limits.rate import TokenBucket
 #: without reading is cut at this multiple of it.
 REPLY_ALLOWANCE = 4
 
+#: Why a client is disconnected whose server process is about to end.
+DRAINING = "server draining"
+
 #: Why such a client is disconnected.
 ANSWERS_UNREAD = "client does not read the answers to its commands"
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+from events.limits.pace import LONGEST
 from events.soak.client import SoakClient
 from events.soak.plan import SoakPlan
 from events.soak.processes import STOP_S, Child, System
@@ -120,7 +121,7 @@ class Faults:
     async def _rolling_restart(self) -> str:
         began = time.monotonic()
         for server in self._system.servers:
-            await server.end(signal.SIGTERM, self._plan.drain_s + STOP_S)
+            await server.end(signal.SIGTERM, LONGEST * self._plan.drain_s + STOP_S)
             server.start()
             await self._system.server_ready(server)
         return f"{len(self._system.servers)} servers in {time.monotonic() - began:.1f} s"

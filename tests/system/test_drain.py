@@ -59,6 +59,7 @@ async def test_clients_go_one_after_the_other_and_lose_nothing(
         await check_refusals(ending)
         for client in (*clients, polling):
             await client.wait_closed()
+        assert {client.code for client in clients} == {1012}
         assert await asyncio.to_thread(ending.wait) == 0
         staying.publish(*run_of(3, "drain", start=6))
 

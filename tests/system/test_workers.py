@@ -1,11 +1,12 @@
 """Several server processes on one port: `serve --workers`."""
 
+import asyncio
 import os
 import re
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -14,12 +15,15 @@ import pytest
 
 from events.shared_port import CannotShare, shared_listeners
 from tests.redis_server import RedisServer, free_port
-from tests.system.clients import until
+from tests.system.clients import PlainClient, until
 from tests.system.conftest import Connect
 from tests.system.event_data import assert_delivered, run_of
 from tests.system.stack import Server, Stack, await_condition
 
 WORKERS = 3
+
+#: Enough on one worker that its window is not cut short: 20 go in a second at least.
+CROWD = 80
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +123,23 @@ async def test_workers_end_with_their_parent(stack: Stack) -> None:
     server.signal(signal.SIGTERM)
     assert server.wait() == 0, server.log
     assert not any(alive(pid) for pid in pids)
+
+
+async def test_a_parent_waits_until_its_workers_have_let_their_clients_go(new_stack: Callable[..., Stack]) -> None:
+    with RedisServer() as redis, new_stack(redis, WS_DRAIN_S="2") as stack:
+        stack.runbus()
+        server = start(stack, 2)
+        clients = [await PlainClient().connect(server.ws_url) for _ in range(CROWD)]
+        server.signal(signal.SIGTERM)
+        notices = [await client.wait("server_draining") for client in clients]
+        for client in clients:
+            await client.wait_closed()
+        assert await asyncio.to_thread(server.wait) == 0
+        assert {client.code for client in clients} == {1012}
+        assert max(notice["reconnect_in_ms"] for notice in notices) == 2_000
+        assert server.log.count("drain_ended") == 2
+        for client in clients:
+            await client.close()
 
 
 def test_a_port_that_somebody_else_shares_is_taken() -> None:

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.module_loading import import_string
 
 from events.checks import configuration_errors, describe
+from events.limits.pace import LONGEST
 from events.server import BACKLOG, STOP_TIMEOUT_S, Inherited, run_server
 from events.shared_port import CannotShare, shared_listeners
 from events.workers import WorkerPool
@@ -64,7 +65,7 @@ class Command(BaseCommand):
             listeners = shared_listeners(settings.WS_HOST, settings.WS_PORT, settings.WS_WORKERS, BACKLOG)
         except CannotShare as error:
             raise CommandError(str(error)) from None
-        pool = WorkerPool(listeners, _worker_command, settings.EVENTS.drain_s + STOP_TIMEOUT_S + END_MARGIN_S)
+        pool = WorkerPool(listeners, _worker_command, LONGEST * settings.EVENTS.drain_s + STOP_TIMEOUT_S + END_MARGIN_S)
         asyncio.run(pool.run(self._announce))
 
     def _announce(self) -> None:
