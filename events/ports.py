@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
+from events.domain.durations import Durations
 from events.domain.entry import Entry, Position
 from events.domain.event import Event
 from events.domain.execution import Execution
@@ -532,6 +533,10 @@ class Emergency:
 EMERGENCY_CHANGES: Final = 50
 
 
+#: Workflows of which it is remembered what their nodes take.
+MAX_WORKFLOWS: Final = 2_000
+
+
 #: How long samples are kept, and how many of all processes together.
 SAMPLES_AGE_S = 3_600
 MAX_SAMPLES = 20_000
@@ -571,6 +576,13 @@ class StateStore(Protocol):
 
     async def emergencies(self) -> list[Emergency]:
         """The last `EMERGENCY_CHANGES` that were set, newest first."""
+
+    async def keep_durations(self, found: Mapping[str, Durations]) -> None:
+        """Remember how long nodes took, by workflow and node, beside what is remembered (`events.domain.durations`). Beyond
+        `MAX_WORKFLOWS` those are forgotten of which nothing was kept for longest. One caller at a time: the leader."""
+
+    async def durations(self, workflows: Sequence[str]) -> dict[str, dict[str, list[float]]]:
+        """What is remembered of these workflows, without those of which nothing is."""
 
     async def add_sample(self, sample: Sample) -> None:
         """Keep a sample for `SAMPLES_AGE_S`; beyond about `MAX_SAMPLES` the oldest go earlier."""

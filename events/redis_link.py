@@ -151,6 +151,16 @@ class Keys:
         return f"{self.prefix}:samples"
 
     @property
+    def durations(self) -> str:
+        """Hash: of each workflow, the last durations of its nodes as JSON; and `durations_kept`, a sorted set of when."""
+        return f"{self.prefix}:durations"
+
+    @property
+    def durations_kept(self) -> str:
+        """Sorted set: the workflows in `durations` by the Unix time at which something was last kept of them."""
+        return f"{self.prefix}:durations:kept"
+
+    @property
     def emergencies(self) -> str:
         """List: the last states that were set, newest first, each as JSON (`events.ports.Emergency`)."""
         return f"{self.prefix}:emergencies"

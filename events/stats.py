@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
 
@@ -11,16 +11,10 @@ import orjson
 
 from events.bridge import ask
 from events.conf import EventsConfig
+from events.domain.durations import Typical, durations, typical
 from events.domain.entry import Entry
 from events.domain.execution import RUNNING, Execution, NodeState
-from events.domain.oddities import (
-    Typical,
-    read_time,
-    sequence_oddities,
-    silence,
-    state_oddities,
-    typical_durations,
-)
+from events.domain.oddities import read_time, sequence_oddities, silence, state_oddities
 from events.domain.timestamps import iso
 from events.domain.topics import ALL
 from events.fanout.counters import Counters
@@ -69,7 +63,7 @@ __all__ = [
     "state_oddities",
     "sum_seconds",
     "summary",
-    "typical_durations",
+    "usual_durations",
 ]
 
 #: A component that has not answered for so long is not healthy.
@@ -229,6 +223,17 @@ def executions() -> list[Execution]:
         return list((await adapters.history.snapshot(ALL, limit)).executions)
 
     return ask(read)
+
+
+def usual_durations(found: Sequence[Execution]) -> Typical:
+    """What the nodes of these executions usually take: as remembered, else as the executions themselves show. Raises as
+    `dead_letters`."""
+    workflows = sorted({each.workflow_id for each in found})
+
+    async def read(adapters: Adapters, process: ServerProcess | None) -> dict[str, dict[str, list[float]]]:
+        return await adapters.state.durations(workflows)
+
+    return {**typical(durations(found)), **typical(ask(read))}
 
 
 def execution(execution_id: str) -> tuple[Execution, list[dict[str, Any]]] | None:

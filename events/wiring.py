@@ -22,6 +22,7 @@ from events.control_channel.memory import MemoryControlChannel
 from events.control_channel.redis import RedisControlChannel
 from events.fanout.counters import Counters
 from events.fanout.desk import OperatorDesk
+from events.fanout.durations import DurationKeeper
 from events.fanout.emergency import EmergencyWatch
 from events.fanout.hub import Hub
 from events.fanout.loop_watch import LoopWatch
@@ -187,6 +188,12 @@ class Process(ABC):
             tracer=self.tracer,
         )
 
+    def start_relay(self, relay: Relay) -> None:
+        """Start what leads when nobody else does."""
+        self.tasks.start("relay", relay.run)
+        keeper = DurationKeeper(self.adapters.history, self.adapters.state, lambda: relay.leading)
+        self.tasks.start("durations", keeper.run)
+
     def unreported(self) -> dict[str, int]:
         """What was counted since the last report."""
         return self.counters().since(self._reported)
@@ -275,7 +282,7 @@ class ServerProcess(Process):
         self.start_sampling()
         self.tasks.start("control", lambda: self.adapters.control.serve(self.name, OperatorDesk(self.hub).carry_out))
         if self.relay is not None:
-            self.tasks.start("relay", self.relay.run)
+            self.start_relay(self.relay)
         log.info("server_started", embedded=self.config.embedded)
 
     def counters(self) -> Counters:
@@ -319,7 +326,7 @@ class RelayProcess(Process):
 
     def start(self) -> None:
         """Start the background tasks."""
-        self.tasks.start("relay", self.relay.run)
+        self.start_relay(self.relay)
         self.tasks.start("report", lambda: self.run_reports(asyncio.Event()))
         self.start_sampling()
         self.tasks.start("loop watch", self.loop_watch.run)

@@ -1,6 +1,6 @@
 """What the executions pages show: a row per execution, and per node a bar on the execution's time."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -8,11 +8,11 @@ from events.stats import (
     RUNNING,
     Execution,
     NodeState,
+    Typical,
     read_time,
     sequence_oddities,
     silence,
     state_oddities,
-    typical_durations,
 )
 
 #: Length of the time axis in the units of the drawing, and of the shortest bar.
@@ -41,9 +41,8 @@ class Bar:
     seconds: float | None
 
 
-def rows(executions: Sequence[Execution], now: float) -> list[ExecutionRow]:
-    """In the given order. What nodes usually take is learnt from the same executions. `now` is Unix time."""
-    typical = typical_durations(executions)
+def rows(executions: Sequence[Execution], typical: Typical, now: float) -> list[ExecutionRow]:
+    """In the given order. `typical` is what nodes usually take, `now` Unix time."""
     return [row(each, [*_said(silence(each, typical, now)), *state_oddities(each)], now) for each in executions]
 
 
@@ -53,9 +52,9 @@ def row(execution: Execution, flags: Sequence[str], now: float) -> ExecutionRow:
     return ExecutionRow(execution, flags, done, execution.node_count, _seconds(execution, now))
 
 
-def flags_of(execution: Execution, events: Sequence[Mapping[str, Any]], others: Iterable[Execution], now: float) -> list[str]:
-    """Everything that is odd about one execution; `events` are its own, `others` tell what nodes usually take."""
-    silent = silence(execution, typical_durations(others), now)
+def flags_of(execution: Execution, events: Sequence[Mapping[str, Any]], typical: Typical, now: float) -> list[str]:
+    """Everything that is odd about one execution; `events` are its own, `typical` is what nodes usually take."""
+    silent = silence(execution, typical, now)
     return [*_said(silent), *state_oddities(execution), *sequence_oddities(events)]
 
 

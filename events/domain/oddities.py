@@ -1,17 +1,19 @@
 """What is odd about an execution: silent for too long, or told in an order that makes no sense."""
 
 import itertools
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from statistics import median
 from typing import Any, Final
 
+from events.domain.durations import Typical
 from events.domain.execution import RUNNING, Execution, NodeState
 
 #: An execution is silent when nothing came for so many times what its nodes usually take, and for at least so many seconds.
 SILENT_TIMES: Final = 5.0
 SILENT_S: Final = 10.0
+
+#: … or for so many seconds, where no node of its workflow has ended yet as far as is remembered.
+UNKNOWN_S: Final = 300.0
 
 #: The optional field by which a publisher numbers the events of an execution, from 1 or any other number up by one.
 SEQUENCE: Final = "sequence"
@@ -19,28 +21,16 @@ SEQUENCE: Final = "sequence"
 #: Ranges of missing numbers that are named; the rest is counted.
 RANGES_NAMED: Final = 5
 
-#: Seconds that a node usually takes, by workflow and node.
-Typical = Mapping[tuple[str, str], float]
-
-
-def typical_durations(executions: Iterable[Execution]) -> Typical:
-    """The median over the nodes that ended."""
-    taken: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
-    for execution in executions:
-        for node in execution.nodes.values():
-            if node.status != RUNNING and node.duration_ms is not None and node.duration_ms >= 0:
-                taken[execution.workflow_id, node.node_id].append(node.duration_ms / 1000)
-    return {key: median(seconds) for key, seconds in taken.items()}
-
 
 def silence(execution: Execution, typical: Typical, now: float) -> str:
-    """What to say of a running execution of which nothing was heard for much longer than usual; empty when all is well, or
-    when nobody can know. `now` is Unix time; the last event's time is the publisher's."""
+    """What to say of a running execution of which nothing was heard for much longer than usual; empty when all is well. `now`
+    is Unix time; the last event's time is the publisher's."""
     last = read_time(execution.last_event.timestamp)
-    usual = _usual(execution, typical)
-    if execution.status != RUNNING or last is None or usual is None:
+    if execution.status != RUNNING or last is None:
         return ""
-    silent = now - last
+    silent, usual = now - last, _usual(execution, typical)
+    if usual is None:
+        return f"Silent for {silent:.0f} s; nobody knows what its nodes usually take." if silent > UNKNOWN_S else ""
     if silent <= max(SILENT_S, SILENT_TIMES * usual):
         return ""
     return f"Silent for {silent:.0f} s; its nodes usually take up to {usual:.1f} s."

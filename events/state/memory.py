@@ -2,9 +2,10 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
-from events.ports import EMERGENCY_CHANGES, MAX_SAMPLES, SAMPLES_AGE_S, Emergency, Sample
+from events.domain.durations import Durations, joined
+from events.ports import EMERGENCY_CHANGES, MAX_SAMPLES, MAX_WORKFLOWS, SAMPLES_AGE_S, Emergency, Sample
 
 
 class MemoryStateStore:
@@ -13,6 +14,8 @@ class MemoryStateStore:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._emergencies: deque[Emergency] = deque(maxlen=EMERGENCY_CHANGES)
+        #: Those that were kept last come last.
+        self._durations: dict[str, dict[str, list[float]]] = {}
         self._samples: deque[tuple[float, Sample]] = deque(maxlen=MAX_SAMPLES)
 
     async def ping(self) -> None:
@@ -26,6 +29,15 @@ class MemoryStateStore:
 
     async def emergencies(self) -> list[Emergency]:
         return list(self._emergencies)
+
+    async def keep_durations(self, found: Mapping[str, Durations]) -> None:
+        for workflow, nodes in found.items():
+            self._durations[workflow] = joined(self._durations.pop(workflow, {}), nodes)
+        while len(self._durations) > MAX_WORKFLOWS:
+            del self._durations[next(iter(self._durations))]
+
+    async def durations(self, workflows: Sequence[str]) -> dict[str, dict[str, list[float]]]:
+        return {workflow: self._durations[workflow] for workflow in workflows if workflow in self._durations}
 
     async def add_sample(self, sample: Sample) -> None:
         self._samples.append((self._clock(), sample))

@@ -2,12 +2,14 @@
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Final
 
 import orjson
 
-from events.ports import EMERGENCY_CHANGES, MAX_SAMPLES, SAMPLES_AGE_S, Emergency, Sample, Unavailable
+from events.domain.durations import Durations, joined
+from events.ports import EMERGENCY_CHANGES, MAX_SAMPLES, MAX_WORKFLOWS, SAMPLES_AGE_S, Emergency, Sample, Unavailable
 from events.redis_link import Keys, RedisLink
 
 _PING_TTL_MS: Final = 10_000
@@ -49,6 +51,32 @@ class RedisStateStore:
 
     async def emergencies(self) -> list[Emergency]:
         return [Emergency(**orjson.loads(each)) for each in await self._link.call("LRANGE", self._keys.emergencies, 0, -1)]
+
+    async def keep_durations(self, found: Mapping[str, Durations]) -> None:
+        if not found:
+            return
+        before = await self.durations(list(found))
+        fields = [(workflow, orjson.dumps(joined(before.get(workflow, {}), nodes))) for workflow, nodes in found.items()]
+        now = self._clock()
+        await self._link.atomically(
+            [
+                ("HSET", self._keys.durations, *chain.from_iterable(fields)),
+                ("ZADD", self._keys.durations_kept, *chain.from_iterable((now, workflow) for workflow in found)),
+            ]
+        )
+        await self._forget_durations()
+
+    async def _forget_durations(self) -> None:
+        oldest = await self._link.call("ZRANGE", self._keys.durations_kept, 0, -MAX_WORKFLOWS - 1)
+        if oldest:
+            commands = ("HDEL", self._keys.durations, *oldest), ("ZREM", self._keys.durations_kept, *oldest)
+            await self._link.atomically(commands)
+
+    async def durations(self, workflows: Sequence[str]) -> dict[str, dict[str, list[float]]]:
+        if not workflows:
+            return {}
+        found = await self._link.call("HMGET", self._keys.durations, *workflows)
+        return {workflow: orjson.loads(text) for workflow, text in zip(workflows, found, strict=True) if text}
 
     async def add_sample(self, sample: Sample) -> None:
         oldest = round((self._clock() - SAMPLES_AGE_S) * 1000)

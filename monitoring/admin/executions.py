@@ -11,7 +11,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
-from events.stats import RUNNING, Unavailable, execution, executions
+from events.stats import RUNNING, Unavailable, execution, executions, usual_durations
 from monitoring.admin.pages import PageAdmin
 from monitoring.gantt import WIDTH, ExecutionRow, bars, flags_of, row, rows
 from monitoring.models import Execution
@@ -55,7 +55,8 @@ def _table(params: Mapping[str, str]) -> dict[str, Any]:
     search, show = params.get("q", "").strip(), params.get("show", "")
     asked = {"search": search, "show": show, "choices": SHOW}
     try:
-        found = rows(executions(), time.time())
+        newest = executions()
+        found = rows(newest, usual_durations(newest), time.time())
     except Unavailable as error:
         return {**asked, "unavailable": f"The executions cannot be read now: {error}"}
     chosen = [each for each in found if _is_shown(each, show) and _matches(each, search.casefold().split())]
@@ -82,14 +83,14 @@ def _matches(each: ExecutionRow, words: list[str]) -> bool:
 def _detail(execution_id: str) -> dict[str, Any]:
     """What the page of one execution shows."""
     try:
-        found, others = execution(execution_id), executions()
+        found, typical = execution(execution_id), usual_durations(executions())
     except Unavailable as error:
         return {"row": None, "unavailable": f"It cannot be read now: {error}"}
     if found is None:
         return {"row": None, "unavailable": NOT_KNOWN}
     now, (state, events) = time.time(), found
     return {
-        "row": row(state, flags_of(state, events, others, now), now),
+        "row": row(state, flags_of(state, events, typical, now), now),
         "bars": bars(state, now),
         "axis": WIDTH,
         "events": events[:-101:-1],

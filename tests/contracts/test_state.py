@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from events.ports import SAMPLES_AGE_S, Emergency, Sample, StateStore, Unavailable
+from events.ports import MAX_WORKFLOWS, SAMPLES_AGE_S, Emergency, Sample, StateStore, Unavailable
 from events.redis_link import Keys, RedisLink
 from events.state.memory import MemoryStateStore
 from events.state.redis import RedisStateStore
@@ -28,6 +28,26 @@ async def test_the_state_is_normal_until_it_is_set(store: StateStore) -> None:
     for emergency in (Emergency("halt", "exchange down 🎉", 1_769_248_800.25), Emergency("alert"), Emergency("normal", "over")):
         await store.set_emergency(emergency)
         assert await store.emergency() == emergency
+
+
+async def test_durations_are_added_to_those_that_are_remembered(store: StateStore) -> None:
+    await store.keep_durations({})
+    assert await store.durations([]) == {}
+    await store.keep_durations({"w1": {"a": [1.0, 2.0]}, "wé": {"b": [0.25]}})
+    await store.keep_durations({"w1": {"a": [3.0], "c": [4.0]}})
+    assert await store.durations(["wé", "w1", "none"]) == {"wé": {"b": [0.25]}, "w1": {"a": [1.0, 2.0, 3.0], "c": [4.0]}}
+
+
+async def test_workflows_that_were_silent_for_longest_are_forgotten(link: RedisLink, keys: Keys) -> None:
+    clock = Clock(1.0)
+    for store in (MemoryStateStore(clock), RedisStateStore(link, keys, clock)):
+        names = [f"w{number}" for number in range(MAX_WORKFLOWS)]
+        await store.keep_durations({name: {"a": [1.0]} for name in names})
+        clock.now += 1
+        await store.keep_durations({names[0]: {"a": [2.0]}, "new": {"a": [1.0]}})
+        kept = await store.durations([*names, "new"])
+        assert len(kept) == MAX_WORKFLOWS
+        assert {names[0], "new"} < set(kept)
 
 
 def sample(process: str, **fields: Any) -> Sample:

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from events.domain.durations import MAX_NODES, REMEMBERED, Typical, durations, joined, typical
 from events.domain.execution import Execution
-from events.domain.oddities import read_time, sequence_oddities, silence, state_oddities, typical_durations
+from events.domain.oddities import read_time, sequence_oddities, silence, state_oddities
 from events.domain.snapshot import fold_all
 
 NOON = read_time("2026-01-24T12:00:00Z") or 0.0
@@ -55,16 +56,27 @@ def test_what_makes_no_sense_is_said(events: list[tuple[str, float, dict[str, An
     assert text in state_oddities(told(*events))
 
 
+def usual(*executions: Execution) -> Typical:
+    return typical(durations(executions))
+
+
 def test_typical_durations_are_medians_per_workflow_and_node() -> None:
     runs = [told(START, node("started", 1), node("completed", 3, duration_ms=ms)) for ms in (100, 200, 90_000)]
     other = told(START, node("started", 1), node("failed", 3, duration_ms=7_000), workflow="w2")
-    assert typical_durations([*runs, other]) == {("w1", "n1"): 0.2, ("w2", "n1"): 7.0}
+    assert usual(*runs, other) == {("w1", "n1"): 0.2, ("w2", "n1"): 7.0}
+
+
+def test_what_is_remembered_of_a_workflow_is_bounded_and_follows_what_is_new() -> None:
+    before = {"old": [1.0], "n1": [float(number) for number in range(REMEMBERED)]}
+    assert joined(before, {"n1": [99.0]}) == {"n1": [*before["n1"][1:], 99.0], "old": [1.0]}
+    many = {f"n{number}": [1.0] for number in range(MAX_NODES)}
+    full = joined(before, many)
+    assert len(full) == MAX_NODES
+    assert "old" not in full
 
 
 def test_silence_is_measured_by_what_its_nodes_usually_take() -> None:
-    typical = typical_durations(
-        [WHOLE, told(START, node("started", 1, "slow"), node("completed", 3, "slow", duration_ms=60_000))]
-    )
+    typical = usual(WHOLE, told(START, node("started", 1, "slow"), node("completed", 3, "slow", duration_ms=60_000)))
     running = told(START, node("started", 1))
     assert silence(running, typical, NOON + 11) == ""
     assert silence(running, typical, NOON + 11.1) == "Silent for 10 s; its nodes usually take up to 2.0 s."
@@ -76,9 +88,11 @@ def test_silence_is_measured_by_what_its_nodes_usually_take() -> None:
     assert silence(told(START), typical, NOON + 301) != ""
 
 
-def test_nobody_can_know_of_workflows_that_are_new() -> None:
-    assert silence(told(START, node("started", 1), workflow="new"), typical_durations([WHOLE]), NOON + 3_000) == ""
-    assert silence(WHOLE, typical_durations([WHOLE]), NOON + 3_000) == ""
+def test_of_workflows_that_are_new_a_long_silence_shows() -> None:
+    new = told(START, node("started", 1), workflow="new")
+    assert silence(new, usual(WHOLE), NOON + 300) == ""
+    assert silence(new, usual(WHOLE), NOON + 302) == "Silent for 301 s; nobody knows what its nodes usually take."
+    assert silence(WHOLE, usual(WHOLE), NOON + 3_000) == ""
 
 
 @pytest.mark.parametrize(

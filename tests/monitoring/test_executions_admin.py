@@ -89,6 +89,14 @@ def test_one_execution(operator: Client) -> None:
     assert "This execution is not known" in answer.content.decode()
 
 
+def test_what_nodes_take_is_known_although_no_execution_shows_it(operator: Client, elsewhere: Elsewhere) -> None:
+    relay(elsewhere, *run("silent", ends=False))
+    assert "Silent for" not in operator.get(PAGE).content.decode()
+    elsewhere(lambda adapters: adapters.state.keep_durations({"w1": {"fetch": [1.5, 2.5, 2.5]}}))
+    for address in (PAGE, f"{PAGE}silent/change/"):
+        assert "its nodes usually take up to 2.5 s." in operator.get(address).content.decode()
+
+
 def test_bars_lie_where_nodes_ran() -> None:
     bodies = [
         event("x", "execution_started", 10),
@@ -110,7 +118,7 @@ def test_bars_lie_where_nodes_ran() -> None:
 def test_times_that_nobody_can_read_do_no_harm() -> None:
     state = fold_all(None, [({"type": "node_started", "execution_id": "x", "workflow_id": "w", "node_id": "n"}, 1)])
     assert [(bar.left, bar.seconds) for bar in bars(state, 0.0)] == [(None, None)]
-    assert rows([state], 0.0)[0].seconds is None
+    assert rows([state], {}, 0.0)[0].seconds is None
 
 
 @pytest.mark.usefixtures("three", "db")
