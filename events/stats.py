@@ -21,7 +21,7 @@ from events.fanout.counters import Counters
 from events.fanout.latency import BUCKETS, CANARY, LOOP, STAGES, buckets, quantile, sum_seconds
 from events.fanout.sampler import INTERVAL_S as SAMPLE_INTERVAL_S
 from events.ports import DeadLetter, Emergency, History, ProcessReport, Sample, Unavailable
-from events.vital_signs import check_events, check_process
+from events.vital_signs import check_events, check_process, troubles
 from events.wiring import Adapters, ServerProcess
 
 __all__ = [
@@ -132,6 +132,13 @@ class Snapshot:
     clients: list[ClientRow]
     totals: dict[str, int]
     recent_buffer: int
+
+    @property
+    def troubles(self) -> dict[str, list[str]]:
+        """What is wrong with each process that is not well, and what to do."""
+        leader = next((report.process for report in self.processes if report.gauges.get("leading")), "")
+        found = {report.process: troubles(report, leader, self.at) for report in self.processes}
+        return {process: texts for process, texts in found.items() if texts}
 
     def gauge(self, name: str) -> int:
         """The sum of a gauge over all processes that have it."""
@@ -291,7 +298,12 @@ class Reported:
 def limits() -> dict[str, float]:
     """Every limit of the configuration by its name, such as `history.journal_events`."""
     config = EventsConfig.from_settings()
-    parts = {"event": config.event, "history": config.history, "session": config.session, "access": config.access}
+    parts: dict[str, Any] = {
+        "event": config.event,
+        "history": config.history,
+        "session": config.session,
+        "access": config.access,
+    }
     found = {f"{part}.{name}": value for part, fields in parts.items() for name, value in asdict(fields).items()}
     return found | {"bus.events": config.bus_events, "protocol.payload_bytes": config.max_payload_bytes}
 

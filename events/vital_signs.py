@@ -1,10 +1,10 @@
 """What must hold for events to flow through this process. Each check raises `Unavailable` with the reason and what to do."""
 
-import time
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from events.conf import EventsConfig
-from events.ports import Unavailable
+from events.ports import ProcessReport, Unavailable
 from events.wiring import Adapters, ServerProcess
 
 #: A hub that has not heard from the relay for so long is deaf. Heartbeats come each second.
@@ -21,6 +21,10 @@ LAGGING_S: Final = 5.0
 STALLED_S: Final = 2.0
 
 
+#: A process whose last report is so old hangs, or cannot reach the registry. There is one each second.
+SILENT_S: Final = 3.0
+
+
 async def check_events(adapters: Adapters, process: ServerProcess | None) -> None:
     """The way of an event from the bus to the clients of this process."""
     config = EventsConfig.from_settings()
@@ -31,60 +35,59 @@ async def check_events(adapters: Adapters, process: ServerProcess | None) -> Non
         mend = "The log says why." if config.embedded else "Start one: python manage.py runbus"
         raise Unavailable(f"No relay is running, so no event is delivered. {mend}")
     if process is not None:
-        _check_tasks(process)
-        _check_hub(process)
-        if config.sends_canaries:
-            _check_canary(process, leader)
+        _raise_first(_way_troubles(process.vitals(), leader))
 
 
 async def check_process(process: ServerProcess | None) -> None:
     """This process itself: whether clients can be sent to it."""
-    if process is None:
-        return
-    if process.draining:
-        raise Unavailable("This server process is draining: it is about to end and takes no new clients.")
-    worst = process.loop_watch.worst_s
+    if process is not None:
+        _raise_first(_own_troubles(process.vitals()))
+
+
+def troubles(report: ProcessReport, leader: str, now: float) -> list[str]:
+    """What is wrong with a process by its last report, each with what to do. `leader` is the relay that leads, if one does."""
+    found = [*_own_troubles(report.gauges), *_way_troubles(report.gauges, leader or "that should lead")]
+    silent = now - report.at
+    if silent > SILENT_S:
+        found.append(f"It has not reported for {silent:.0f} s: it hangs, is overloaded or cannot reach Redis; see its log.")
+    return found
+
+
+def _raise_first(found: Iterator[str]) -> None:
+    for trouble in found:
+        raise Unavailable(trouble)
+
+
+def _own_troubles(vitals: Mapping[str, Any]) -> Iterator[str]:
+    if vitals.get("draining"):
+        yield "This server process is draining: it is about to end and takes no new clients."
+    worst = vitals.get("loop_delay_s", 0.0)
     if worst > STALLED_S:
-        raise Unavailable(
-            f"The event loop of this server process stood still for {worst:.1f} s within the last 10 s, and all its clients "
+        yield (
+            f"The event loop of this process stood still for {worst:.1f} s within the last 10 s, and all its clients "
             "with it. The log entry event_loop_stalled says where; or the machine is overloaded."
         )
 
 
-def _check_tasks(process: ServerProcess) -> None:
-    broken = [state for state in process.tasks.unhealthy() if not state.running]
-    if broken:
-        names = ", ".join(f"{state.name} ({state.failure or 'stopped'})" for state in broken)
-        raise Unavailable(f"Background tasks of this server process do not run: {names}. They are restarted by themselves.")
-
-
-def _check_hub(process: ServerProcess) -> None:
-    if not process.hub.ready:
-        raise Unavailable("This server process has not read the history's position yet.")
-    silent = _since(process, process.hub.heard_at)
-    if silent > DEAF_S:
-        raise Unavailable(
-            f"This server process has not heard from the relay for {silent:.0f} s; it keeps trying. If other server processes "
-            "are healthy, it is cut off from the channel layer."
+def _way_troubles(vitals: Mapping[str, Any], leader: str) -> Iterator[str]:
+    if broken := vitals.get("broken"):
+        yield f"Background tasks of this process do not run: {', '.join(broken)}. They are restarted by themselves."
+    if not vitals.get("ready", True):
+        yield "This server process has not read the history's position yet."
+    if vitals.get("heard_s", 0.0) > DEAF_S:
+        yield (
+            f"This server process has not heard from the relay for {vitals['heard_s']:.0f} s; it keeps trying. If other server "
+            "processes are healthy, it is cut off from the channel layer."
         )
-
-
-def _check_canary(process: ServerProcess, leader: str) -> None:
-    """Heartbeats come from a relay that lives; only a canary proves that it also reads and writes."""
-    canary = process.hub.canary
-    silent = _since(process, process.hub.canary_at)
-    if silent > BLOCKED_S:
-        raise Unavailable(
-            f"Nothing came through the event bus for {silent:.0f} s, not even a canary: the relay {leader} leads and does not "
-            "get on. It cannot read the bus or write the history, or it is far behind; its log and its lag say which."
+    # Heartbeats come from a relay that lives; only a canary proves that it also reads and writes.
+    if vitals.get("canary_s", 0.0) > BLOCKED_S:
+        yield (
+            f"Nothing came through the event bus for {vitals['canary_s']:.0f} s, not even a canary: the relay {leader} leads "
+            "and does not get on. It cannot read the bus or write the history, or is far behind; its log and its lag say which."
         )
-    if canary is not None and canary.relayed - canary.published > LAGGING_S:
-        raise Unavailable(
-            f"The relay {leader} is {canary.relayed - canary.published:.0f} s behind the event bus: more is published than it "
-            "relays, or the history is slow."
+    behind = max(vitals.get("canary_lag_s", 0.0), vitals.get("lag_s", 0.0) if vitals.get("leading") else 0.0)
+    if behind > LAGGING_S:
+        yield (
+            f"The relay {leader} is {behind:.0f} s behind the event bus: more is published than it relays, or the history is "
+            "slow."
         )
-
-
-def _since(process: ServerProcess, moment: float) -> float:
-    """Seconds since something was heard, or since this process started."""
-    return time.monotonic() - max(moment, process.started_monotonic)

@@ -136,6 +136,7 @@ class Process(ABC):
     """What every process has: its identity, its adapters, its background tasks, and its report to the others."""
 
     kind = ""
+    loop_watch: LoopWatch
 
     def __init__(self, config: EventsConfig) -> None:
         self.config = config
@@ -157,6 +158,11 @@ class Process(ABC):
     @abstractmethod
     def counters(self) -> Counters:
         """What this process has counted since it started."""
+
+    def vitals(self) -> dict[str, Any]:
+        """How long the event loop stood still lately, and the background tasks that do not run."""
+        broken = [f"{state.name} ({state.failure or 'stopped'})" for state in self.tasks.unhealthy() if not state.running]
+        return {**self.loop_watch.gauges(), "broken": broken}
 
     @abstractmethod
     def queues(self) -> dict[str, Queue]:
@@ -304,10 +310,25 @@ class ServerProcess(Process):
         own = {
             "clients": len(sessions),
             "lagging": len(self.hub.catch_up),
-            "draining": self.draining,
             "subscriptions": sum(len(session.topics) for session in sessions.values()),
         }
-        return super().gauges() | own | self.loop_watch.gauges() | (relay_gauges(self.relay) if self.relay is not None else {})
+        return super().gauges() | own | self.vitals() | (relay_gauges(self.relay) if self.relay is not None else {})
+
+    def vitals(self) -> dict[str, Any]:
+        """What `events.vital_signs` looks at: whether this process is about to end and knows the history's position; seconds
+        since it heard from the relay and since the last canary came (absent where there are none), and how late the relay was
+        with that; beside what every process has."""
+        canary = self.hub.canary
+        canaries = {
+            "canary_s": self._since(self.hub.canary_at),
+            "canary_lag_s": canary.relayed - canary.published if canary is not None else 0.0,
+        }
+        heard = {"draining": self.draining, "ready": self.hub.ready, "heard_s": self._since(self.hub.heard_at)}
+        return super().vitals() | heard | (canaries if self.config.sends_canaries else {})
+
+    def _since(self, moment: float) -> float:
+        """Seconds since something was heard, or since this process started."""
+        return round(time.monotonic() - max(moment, self.started_monotonic), 3)
 
     async def report_now(self) -> None:
         await super().report_now()
@@ -339,7 +360,7 @@ class RelayProcess(Process):
         return reader_queues(self.adapters.readers)
 
     def gauges(self) -> dict[str, Any]:
-        return super().gauges() | relay_gauges(self.relay) | self.loop_watch.gauges()
+        return super().gauges() | relay_gauges(self.relay) | self.vitals()
 
 
 class ServerSlot:

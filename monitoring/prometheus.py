@@ -31,6 +31,8 @@ GAUGES: Final = {
     "leading": ("relay_leading", "1 while this process's relay leads."),
     "lag_s": ("relay_lag_seconds", "Age of the oldest document that the relay has read and not relayed yet."),
     "loop_delay_s": ("event_loop_delay_seconds", "The longest that the event loop stood still within the last ten seconds."),
+    "heard_s": ("relay_silence_seconds", "How long a server process has not heard from the relay; once a second is usual."),
+    "canary_s": ("canary_silence_seconds", "How long no canary has come to a server process; one every two seconds is usual."),
     "draining": ("draining", "1 while this process lets its clients go because it is about to end."),
 }
 

@@ -52,6 +52,8 @@ def _now() -> dict[str, Any]:
     components = [(name, purpose, getattr(current, part)) for name, purpose, part in COMPONENTS]
     context = {"health": current, "components": components, "refresh_ms": 2_000}
     try:
-        return {**context, "summary": summary()}
+        found = summary()
+        rows = [(report, found.troubles.get(report.process, [])) for report in found.processes]
+        return {**context, "summary": found, "rows": rows}
     except Unavailable as error:
         return {**context, "summary": None, "processes_unavailable": str(error)}

@@ -1,13 +1,25 @@
 """The other pages under Monitoring, on a real deployment."""
 
+from collections.abc import AsyncIterator
+
 import pytest
+import pytest_asyncio
 from playwright.async_api import expect
 
 from tests.browser.conftest import Deployment, Publish
 from tests.browser.pages import Tabs
+from tests.system.clients import PlainClient, until
 from tests.system.event_data import event, run_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def listener(deployment: Deployment) -> AsyncIterator[PlainClient]:
+    """A client of the second server."""
+    client = await PlainClient().connect(deployment.b.ws_url)
+    yield client
+    await client.close()
 
 
 async def test_the_dashboard_draws_the_last_hour(deployment: Deployment, tabs: Tabs, publish: Publish) -> None:
@@ -58,3 +70,27 @@ async def test_topics_executions_and_dead_letters(deployment: Deployment, tabs: 
     await admin.act("Discard")
     await expect(admin.page.get_by_text("It was discarded.")).to_be_visible()
     await expect(admin.page.locator("tbody tr", has_text="pages_1")).to_have_count(0)
+
+
+async def test_the_emergency_state_is_set_after_a_question(deployment: Deployment, tabs: Tabs, listener: PlainClient) -> None:
+    admin = await tabs.admin(deployment.a)
+    await admin.visit(deployment.a, "emergencystate")
+    await admin.page.get_by_role("link", name="Set the state").click()
+    await admin.page.get_by_label("State").select_option("alert")
+    await admin.page.get_by_label("Reason").fill("drill <1>")
+    await admin.assert_fits()
+    await admin.page.get_by_label("Tell every client").check()
+    await admin.confirm("Set the state")
+    now = admin.page.locator(".components")
+    await expect(now).to_contain_text("alert")
+    await expect(now).to_contain_text("set by admin (admin)")
+    await until(lambda: listener.all("emergency_state"), "the state told to a client of the other server")
+    assert listener.all("emergency_state")[0]["reason"] == "drill <1>"
+
+    await admin.page.get_by_role("link", name="Set the state").click()
+    await admin.page.get_by_label("Tell every client").check()
+    await admin.confirm("Set the state")
+    await expect(now).to_contain_text("normal")
+    await expect(admin.page.get_by_role("region", name="States before").locator("tbody tr").first).to_contain_text("drill <1>")
+    await admin.assert_fits()
+    await admin.photograph("emergency-state.png", 1280, 480)

@@ -11,9 +11,16 @@ import pytest_asyncio
 from channels.layers import channel_layers, get_channel_layer
 
 from events import channel_groups
-from events.channel_groups import MAX_JOINED_BYTES, MAX_MESSAGE_BYTES, ChannelGroupInbox, ChannelGroupSender, HubConsumer
+from events.channel_groups import (
+    MAX_JOINED_BYTES,
+    MAX_MESSAGE_BYTES,
+    MAX_WAITING,
+    ChannelGroupInbox,
+    ChannelGroupSender,
+    HubConsumer,
+)
 from events.domain.entry import Entry, Position, stamp
-from events.ports import Batch, BusGap, Canary, Unavailable
+from events.ports import Batch, BusGap, Canary, Queue, Trace, Unavailable
 from tests.contracts.support import event
 from tests.fanout.support import until
 from tests.redis_server import RedisServer, free_port
@@ -147,10 +154,12 @@ async def test_a_large_batch_is_sent_in_parts_that_join_up(group: str) -> None:
         assert sum(len(entry.document) for entry in batch.entries) <= MAX_JOINED_BYTES + MAX_MESSAGE_BYTES
 
 
-async def heard_at_once(group: str, *sent: Batch | Position) -> list[Batch | Position | BusGap | Canary]:
+async def heard_at_once(
+    group: str, *sent: Batch | Position, queue: Queue | None = None
+) -> list[Batch | Position | BusGap | Canary]:
     """What a hub hears of messages that all wait for it when it takes the first."""
     layer, recorder, sender = get_channel_layer(), Recorder(), ChannelGroupSender(group)
-    consumer = HubConsumer()
+    consumer = HubConsumer(queue or Queue(MAX_WAITING))
     consumer.receiver, consumer.channel_layer, consumer.channel_name = recorder, layer, await layer.new_channel()
     await layer.group_add(group, consumer.channel_name)
     for message in sent:
@@ -185,7 +194,21 @@ async def test_what_waits_between_batches_keeps_its_place(group: str) -> None:
 async def test_what_waits_beyond_the_cap_is_dropped(group: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channel_groups, "MAX_WAITING", 2)
     parts = [Batch("e", number, entries(number, number)) for number in range(1, 5)]
-    assert await heard_at_once(group, *parts) == parts[:1]
+    queue = Queue(2)
+    assert await heard_at_once(group, *parts, queue=queue) == parts[:1]
+    assert (queue.waiting, queue.dropped) == (3, 3)
+
+
+@pytest.mark.usefixtures("any_layer")
+async def test_traces_stay_with_their_events(group: str) -> None:
+    traces = [Trace(number, f"00-{number:032x}-{number:016x}-01", 1.5) for number in (1, 2, 3)]
+    first = Batch("e", 1, entries(1, 2), traces=(traces[0], traces[1]))
+    second = Batch("e", 3, entries(3, 3), traces=(traces[2],))
+    (joined,) = await heard_at_once(group, first, second)
+    assert isinstance(joined, Batch)
+    assert joined.traces == tuple(traces)
+    large = Batch("e", 1, [entry._replace(document=b"x" * MAX_MESSAGE_BYTES) for entry in entries(1, 3)], traces=tuple(traces))
+    assert [part.traces for part in channel_groups._split(large)] == [(trace,) for trace in traces]
 
 
 @pytest.mark.usefixtures("memory_layer")

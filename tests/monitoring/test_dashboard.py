@@ -1,5 +1,7 @@
 """The admin's dashboard."""
 
+import time
+
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
@@ -29,6 +31,24 @@ def test_what_is_wrong_and_what_to_do(operator: Client, report: Report, elsewher
     ):
         assert text in page
     assert "<html" not in operator.get(f"{PAGE}?fragment=1").content.decode()
+
+
+def test_what_is_wrong_with_each_process(operator: Client, report: Report) -> None:
+    well = {"ready": True, "heard_s": 0.5, "canary_s": 1.0, "canary_lag_s": 0.01, "loop_delay_s": 0.01, "broken": []}
+    deaf = {**well, "heard_s": 42.0, "loop_delay_s": 3.5, "broken": ["samples (no <memory>)"]}
+    now = time.time()
+    report(told("web-1", gauges=well, at=now))
+    report(told("web-2", gauges=deaf, at=now))
+    report(told("bus-1", kind="runbus", gauges={"leading": True, "lag_s": 8.0}, at=now))
+    report(told("bus-2", kind="runbus", gauges={"leading": False, "lag_s": 0.0}, at=now - 4))
+    page = operator.get(f"{PAGE}?fragment=1").content.decode()
+    rows = {name: page.partition(f">{name}</th>")[2].partition("<th scope")[0] for name in ("web-1", "web-2", "bus-1", "bus-2")}
+    assert "<td>well</td>" in rows["web-1"]
+    assert "3 problems" in rows["web-2"]
+    for text in ("has not heard from the relay for 42 s", "stood still for 3.5 s", "samples (no &lt;memory&gt;)"):
+        assert text in rows["web-2"]
+    assert "The relay bus-1 is 8 s behind the event bus" in rows["bus-1"]
+    assert "It has not reported for 4 s" in rows["bus-2"]
 
 
 def test_the_last_hour(operator: Client, elsewhere: Elsewhere) -> None:
