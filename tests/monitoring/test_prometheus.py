@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -149,10 +150,15 @@ def named(text: str) -> set[str]:
 
 
 def expressions() -> Iterator[str]:
+    yield from dashboard_expressions()
+    yield from re.findall(r"expr: (?:[|>]-?\n)?((?:.*\n?)(?:          .*\n)*)", ALERTS.read_text(encoding="utf-8"))
+
+
+def dashboard_expressions() -> Iterator[str]:
+    """The queries, with what Grafana puts in for its own variable."""
     dashboard = json.loads(DASHBOARD.read_text(encoding="utf-8"))
     for panel in dashboard["panels"]:
-        yield from (target["expr"] for target in panel["targets"])
-    yield from re.findall(r"expr: (?:\|\n\s+)?(.*)", ALERTS.read_text(encoding="utf-8"))
+        yield from (target["expr"].replace("$__rate_interval", "5m") for target in panel["targets"])
 
 
 @pytest.mark.usefixtures("reporting")
@@ -162,6 +168,37 @@ def test_everything_that_dashboard_and_alerts_name_is_there(client: Client) -> N
     wanted = {name for expression in expressions() for name in named(expression)}
     assert wanted
     assert wanted - there == set()
+
+
+def test_the_dashboard_is_what_grafana_takes() -> None:
+    dashboard = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    panels = dashboard["panels"]
+    assert dashboard["title"]
+    assert dashboard["uid"]
+    assert dashboard["schemaVersion"] >= 36
+    assert len({panel["id"] for panel in panels}) == len({panel["title"] for panel in panels}) == len(panels)
+    variables = {variable["name"] for variable in dashboard["templating"]["list"] if variable["type"] == "datasource"}
+    for panel in panels:
+        assert panel["datasource"]["uid"] in {f"${{{name}}}" for name in variables}
+        references = [target["refId"] for target in panel["targets"]]
+        assert references
+        assert len(set(references)) == len(references)
+    cells = [cell for panel in panels for cell in cells_of(**panel["gridPos"])]
+    assert len(set(cells)) == len(cells), "panels overlap"
+    assert max(x for x, _ in cells) < 24
+
+
+def cells_of(h: int, w: int, x: int, y: int) -> Iterator[tuple[int, int]]:
+    return ((column, row) for column in range(x, x + w) for row in range(y, y + h))
+
+
+def test_promtool_takes_the_queries_of_the_dashboard(tmp_path: Path) -> None:
+    rules = [{"record": f"q:{number}", "expr": expression} for number, expression in enumerate(dashboard_expressions())]
+    file = tmp_path / "queries.yml"
+    # JSON is YAML.
+    file.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}), encoding="utf-8")
+    done = subprocess.run([promtool(), "check", "rules", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_promtool_takes_the_rules(client: Client) -> None:
