@@ -93,11 +93,14 @@ class ServerApplication:
         if self._commands is not None:
             self._commands[0].hub.counters.count("refused", rule)
 
-    async def drain(self) -> None:
-        """Take no new clients, and let those that are here go within the window that is set. Returns when they are gone."""
+    async def drain(self) -> bool:
+        """Take no new clients, and let those that are here go within the window that is set. Returns when they have been
+        closed; False when there is no window, so that nothing was done."""
         process = server.process
         if process is not None and process.config.drain_s > 0:
             await Drain(process, process.config.drain_s).run()
+            return True
+        return False
 
     async def close(self, reason: str) -> None:
         """End every connection, then the process behind them."""

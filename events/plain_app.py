@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any
 
 from events.commands import CommandHandler
 from events.conf import EventsConfig
@@ -14,10 +14,7 @@ from events.fanout.session import DRAINING, ClientInfo, Session
 from events.fanout.wire import Dialect, Pipe
 from events.gate import Gate
 from events.limits.rate import TokenBucket
-
-#: WebSocket close codes: whoever gets the second may connect again at once, to another server process.
-NORMAL: Final = 1000
-SERVICE_RESTART: Final = 1012
+from events.protocol.websocket import NORMAL, SERVICE_RESTART
 
 
 class PlainApp:

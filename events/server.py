@@ -8,7 +8,7 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from daphne.http_protocol import HTTPFactory
@@ -28,6 +28,11 @@ BACKLOG = 4_096
 
 #: Stopping takes at most so long, whatever clients and Redis do.
 STOP_TIMEOUT_S = 1.2
+
+
+#: How long a server that has drained waits for the last clients to take their leave, and how often it looks.
+SEE_OFF_S: Final = 1.0
+SEE_OFF_STEP_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +119,19 @@ class EventServer(Server):
 
     async def _drain(self) -> None:
         try:
-            await self.application.drain()
+            if await self.application.drain():
+                await self._see_off()
         except Exception:
             log.exception("drain_failed")
         self.stop()
+
+    async def _see_off(self) -> None:
+        """Wait until those that were closed are gone: what they were sent last would be lost with their connections."""
+        deadline = asyncio.get_running_loop().time() + SEE_OFF_S
+        while asyncio.get_running_loop().time() < deadline:
+            if not len(self.websockets) and all("disconnected" in details for details in self.connections.values()):
+                return
+            await asyncio.sleep(SEE_OFF_STEP_S)
 
     async def _start(self) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._terminate)

@@ -20,6 +20,7 @@ ABNORMAL: Final = 1006
 INVALID_DATA: Final = 1007
 TOO_BIG: Final = 1009
 INTERNAL_ERROR: Final = 1011
+SERVICE_RESTART: Final = 1012
 
 # -- the opening handshake ---------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from django.utils.module_loading import import_string
 
 from events.checks import configuration_errors, describe
 from events.limits.pace import LONGEST
-from events.server import BACKLOG, STOP_TIMEOUT_S, Inherited, run_server
+from events.server import BACKLOG, SEE_OFF_S, STOP_TIMEOUT_S, Inherited, run_server
 from events.shared_port import CannotShare, shared_listeners
 from events.workers import WorkerPool
 from wsproject.env import add_serve_flags
@@ -65,7 +65,9 @@ class Command(BaseCommand):
             listeners = shared_listeners(settings.WS_HOST, settings.WS_PORT, settings.WS_WORKERS, BACKLOG)
         except CannotShare as error:
             raise CommandError(str(error)) from None
-        pool = WorkerPool(listeners, _worker_command, LONGEST * settings.EVENTS.drain_s + STOP_TIMEOUT_S + END_MARGIN_S)
+        pool = WorkerPool(
+            listeners, _worker_command, LONGEST * settings.EVENTS.drain_s + SEE_OFF_S + STOP_TIMEOUT_S + END_MARGIN_S
+        )
         asyncio.run(pool.run(self._announce))
 
     def _announce(self) -> None:
