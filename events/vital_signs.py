@@ -82,8 +82,8 @@ def _way_troubles(vitals: Mapping[str, Any], leader: str) -> Iterator[str]:
     # Heartbeats come from a relay that lives; only a canary proves that it also reads and writes.
     if vitals.get("canary_s", 0.0) > BLOCKED_S:
         yield (
-            f"Nothing came through the event bus for {vitals['canary_s']:.0f} s, not even a canary: the relay {leader} leads "
-            "and does not get on. It cannot read the bus or write the history, or is far behind; its log and its lag say which."
+            f"Nothing came through the event bus for {vitals['canary_s']:.0f} s, not even a canary: the relay {leader} "
+            "does not get on. It cannot read the bus or write the history, or is far behind; its log and its lag say which."
         )
     behind = max(vitals.get("canary_lag_s", 0.0), vitals.get("lag_s", 0.0) if vitals.get("leading") else 0.0)
     if behind > LAGGING_S:
