@@ -24,7 +24,7 @@ def logged() -> Iterator[Entry]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) == "log":
                 level = node.func.attr
-                fields = {keyword.arg or "" for keyword in node.keywords}
+                fields = {"traceback" if keyword.arg == "exc_info" else keyword.arg or "" for keyword in node.keywords}
                 if level == "exception":
                     level, fields = "error", fields | {"traceback"}
                 names = [found.value for found in ast.walk(node.args[0]) if isinstance(found, ast.Constant)]
