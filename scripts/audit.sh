@@ -1,17 +1,22 @@
 #!/bin/sh
 # Asks the package indexes for known vulnerabilities of every pinned package. Needs the network. What is listed under IGNORED is
-# known and does not concern this project; each line says why.
+# known and does not concern this project; SECURITY.md says why, for each.
 set -eu
 cd "$(dirname "$0")/.."
 PATH="$(pwd)/.venv/bin:$PATH"
 
-# None now. A line is: <id of the advisory>  # why it does not concern this project
+# Identifiers of advisories, separated by spaces. None now.
 IGNORED=
 
+options=
+for advisory in $IGNORED; do
+    options="$options --ignore-vuln $advisory"
+done
+
 failed=0
-for name in requirements requirements-dev; do
+for name in requirements-dev requirements-node; do
     # shellcheck disable=SC2086
-    pip-audit --progress-spinner off --disable-pip --require-hashes ${IGNORED:+--ignore-vuln $IGNORED} -r "$name.txt" || failed=1
+    pip-audit --progress-spinner off --disable-pip --require-hashes $options -r "$name.txt" || failed=1
 done
 npm audit --package-lock-only || failed=1
 exit "$failed"

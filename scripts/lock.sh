@@ -3,7 +3,7 @@
 # its files. What is there keeps its version where it fits; UPGRADE=1 takes the newest ones.
 set -eu
 cd "$(dirname "$0")/.."
-for name in requirements requirements-dev requirements-uvicorn bench/requirements; do
+for name in requirements requirements-dev requirements-uvicorn requirements-node bench/requirements; do
     # --universal: the same file serves every system and every supported Python.
     .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes ${UPGRADE:+--upgrade} \
         --no-header --no-emit-index-url --no-annotate "$name.in" --output-file "$name.txt"

