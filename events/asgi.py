@@ -53,7 +53,7 @@ class ServerApplication:
         self._commands: tuple[ServerProcess, CommandHandler] | None = None
         self._proxies = config.trusted_proxies
         self._authority = Authority(config)
-        self.sockets = Sockets(config, self.commands, self._refused)
+        self.sockets = Sockets(config, self.commands, self.refused)
         self._applications: dict[str, Application] = {
             "http": self.sockets.http(django),
             "websocket": self.sockets.websocket(),
@@ -67,7 +67,7 @@ class ServerApplication:
         if self._proxies is not None:
             scope = behind_proxy(scope, self._proxies)
         if server.process is not None and server.process.draining and is_new_client(scope):
-            self._refused("draining")
+            self.refused("draining")
             await turn_away(scope, receive, send)
             return
         await self._applications[scope["type"]](scope, receive, send)
@@ -89,7 +89,8 @@ class ServerApplication:
                 process.tasks.start("demo", lambda: executor.run(process.adapters.bus.publish))
         return self._commands[1]
 
-    def _refused(self, rule: str) -> None:
+    def refused(self, rule: str) -> None:
+        """Count that a client or a request was not taken, by the rule."""
         if self._commands is not None:
             self._commands[0].hub.counters.count("refused", rule)
 

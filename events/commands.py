@@ -22,10 +22,14 @@ from events.fanout.session import ANSWERS_UNREAD, Session
 from events.limits.tally import Tally
 from events.ports import Unavailable
 from events.subscribe import Subscriber, parse_options
+from events.turns import Turns
 
 log = structlog.get_logger("events")
 
 Payload = dict[str, Any]
+
+#: Commands that begin in one turn of the event loop, of all clients together: between them, events are delivered.
+COMMANDS_PER_TURN = 1
 
 #: Characters of a token. Signed tokens with many claims have some thousand.
 MAX_TOKEN_LENGTH = 8_192
@@ -47,6 +51,7 @@ class CommandHandler:
         self._authority = authority
         self._stats = stats
         self._subscriber = Subscriber(hub)
+        self._turns = Turns(COMMANDS_PER_TURN)
         self._unauthenticated: dict[str, asyncio.TimerHandle] = {}
         # The connections of each token, and the token of each connection.
         self._connections = Tally(config.access.connections, config.access.per_token)
@@ -112,6 +117,7 @@ class CommandHandler:
 
     async def handle(self, session: Session, name: str, data: Any = None) -> Payload:
         """Carry out one command. Never raises: what goes wrong becomes an `error` event, and the answer."""
+        await self._turns.take()
         try:
             self._check_rate(session)
             command = _COMMANDS.get(name)

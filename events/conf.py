@@ -86,6 +86,7 @@ class AccessLimits:
     connections:   clients at a time
     per_address:   … of one address (an IPv6 network of 64 bits counts as one; the machine itself is not limited)
     per_token:     … that authenticated with one token
+    head_bytes:    a request line and its headers
     request_s:     a request has to be there, head and body, within so long
     auth_s:        where authentication is required, a client has to be done with it within so long
     auth_failures: wrong tokens of one address that cost it nothing; after that it has to wait, longer each time
@@ -95,6 +96,7 @@ class AccessLimits:
     connections: int = 20_000
     per_address: int = 1_000
     per_token: int = 10_000
+    head_bytes: int = 16_384
     request_s: float = 30.0
     auth_s: float = 60.0
     auth_failures: int = 10

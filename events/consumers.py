@@ -43,6 +43,9 @@ JSON = (b"content-type", b"application/json")
 #: Engine.IO's code of a refusal that has nothing to do with the protocol.
 FORBIDDEN = 4
 
+#: Packets of one payload that are taken in one turn of the event loop: between them, events are delivered.
+STEP_PACKETS = 16
+
 #: How long a client that was refused for now should wait.
 RETRY_AFTER_S = 10
 
@@ -174,6 +177,7 @@ class EngineWebSocketConsumer(WebSocketConsumer):
             # Four bytes are the most that a character takes; the exact size is counted only when it may matter.
             limit = self.endpoint.config.max_payload_bytes
             if len(frame) * 4 > limit and len(frame if isinstance(frame, bytes) else frame.encode()) > limit:
+                self.endpoint.gate.count("body")
                 raise ProtocolError(f"a message over {limit} bytes (WS_MAX_PAYLOAD_BYTES)")
             packet = decode_packet(frame)
         except ProtocolError as error:
@@ -220,6 +224,7 @@ class EnginePollingConsumer(LeanConsumer):
     async def http_request(self, message: dict[str, Any]) -> None:
         self.body += message.get("body", b"")
         if len(self.body) > self.endpoint.config.max_payload_bytes:
+            self.endpoint.gate.count("body")
             await self._respond(413, b"Payload too large", TEXT)
         if not message.get("more_body", False):
             await self._serve()
@@ -283,7 +288,9 @@ class EnginePollingConsumer(LeanConsumer):
             failure = error if isinstance(error, ProtocolError) else ProtocolError("the payload is not UTF-8")
             connection.fail(failure)
             raise failure from None
-        for packet in packets:
+        for number, packet in enumerate(packets):
+            if number % STEP_PACKETS == STEP_PACKETS - 1:
+                await asyncio.sleep(0)
             await connection.receive(packet)
         await self._respond(200, b"ok", TEXT)
 
@@ -325,6 +332,7 @@ class PlainWebSocketConsumer(WebSocketConsumer):
         if self.app is None:
             return
         if len(data if isinstance(data, bytes) else data.encode()) > self.endpoint.max_payload_bytes:
+            self.endpoint.gate.count("body")
             self.hang_up(close_code(413))
             return
         try:

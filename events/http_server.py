@@ -1,6 +1,6 @@
 """HTTP under daphne, less trusting: what a request may take in time and in bytes, before the application sees any of it.
 
-daphne and Twisted leave three doors open that this closes:
+daphne and Twisted leave three doors open that this closes, and do not say why they refuse a head that is too large:
 
 - A timeout that every byte prolongs. A client that sends one each few seconds holds its connection for as long as it likes.
 - Bodies of any size, kept in memory or in a temporary file until they are complete.
@@ -10,7 +10,7 @@ daphne and Twisted leave three doors open that this closes:
 WebSockets do not get as far as daphne's: a request for one is answered here, and `events.websocket` takes the connection over.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -20,6 +20,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.protocols.basic import LineReceiver
 from twisted.web.http import HTTPChannel
 
+from events.pacing import ReadingTurns
 from events.protocol.websocket import Headers, Refusal, asks_for_websocket, handshake_refusal
 
 #: How long a connection may rest between two requests. Longer than proxies keep one (nginx: 60 s), so that none is closed
@@ -31,18 +32,55 @@ LINGER_BYTES: Final = 67_108_864
 
 TOO_LARGE: Final = "The body is too large for this server."
 
+HEAD_TOO_LARGE: Final = b'{"message":"The request line and the headers are too large for this server (WS_MAX_HEADER_BYTES)."}'
+
+#: The whole answer to such a head: there is no request yet that could be answered.
+_HEAD_REFUSED: Final = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    b"Content-Length: %d\r\n\r\n%b" % (len(HEAD_TOO_LARGE), HEAD_TOO_LARGE)
+)
+
 
 class PromptChannel(HTTPChannel):
-    """A connection on which each request has to arrive within a time, however busily it trickles."""
+    """A connection on which each request has to arrive within a time, however busily it trickles, its head within a size."""
 
     _arriving = False
 
     def dataReceived(self, data: bytes) -> None:
         if not self._arriving and not self._handlingRequest:
             self._arriving = True
+            # Twisted brings a timer forward by a search through all timers, so this makes a new one.
+            self.setTimeout(None)
             self.setTimeout(self.factory.request_s)
         # Not HTTPChannel's own way, which prolongs the time.
         LineReceiver.dataReceived(self, data)
+
+    def lineReceived(self, line: bytes) -> None:
+        if self._receivedHeaderSize + len(line) > self.totalHeadersSize:
+            self._refuse_head()
+        else:
+            super().lineReceived(line)
+
+    def headerReceived(self, line: bytes) -> bool:
+        if self._receivedHeaderCount >= self.maxHeaders:
+            self._refuse_head()
+            return False
+        fine: bool = super().headerReceived(line)
+        return fine
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self._refuse_head()
+
+    def _refuse_head(self) -> None:
+        self.factory.refused("head")
+        transport: Any = self.transport
+        transport.write(_HEAD_REFUSED)
+        self.loseConnection()
+
+    def timeoutConnection(self) -> None:
+        if self._arriving:
+            self.factory.refused("request_time")
+        super().timeoutConnection()
 
     def allContentReceived(self) -> None:
         self._arriving = False
@@ -66,9 +104,12 @@ class BoundedRequest(WebRequest):
         return limit
 
     def handleContentChunk(self, data: bytes) -> None:
+        fitted = self._received <= self._max_body
         self._received += len(data)
         if self._received <= self._max_body:
             super().handleContentChunk(data)
+        elif fitted:
+            self.channel.factory.refused("body")
         elif self._received > self._max_body + LINGER_BYTES:
             self.channel.forceAbortClient()
 
@@ -148,20 +189,26 @@ class BoundedFactory(HTTPFactory):
     """Makes the connections.
 
     request_s: seconds within which a request has to arrive
+    max_head:  bytes of the longest request line with all headers
     max_body:  bytes of the largest body
+    refused:   is told the rule by which a request was not taken: `head`, `body` or `request_time`
     """
 
     # daphne wraps the channel in one that can change over to HTTP/2, which this server does not speak.
     protocol = PromptChannel
 
-    def __init__(self, server: Any, request_s: float, max_body: int) -> None:
+    def __init__(self, server: Any, request_s: float, max_head: int, max_body: int, refused: Callable[[str], None]) -> None:
         super().__init__(server)
         self.request_s = request_s
+        self.max_head = max_head
+        self.refused = refused
         self.max_body = max_body
+        self.turns = ReadingTurns()
 
     def buildProtocol(self, addr: IAddress) -> Any:
         channel = super().buildProtocol(addr)
         channel.requestFactory = BoundedRequest
         # From the beginning: to bring a timer forward takes time in proportion to all timers there are.
         channel.timeOut = self.request_s
+        channel.totalHeadersSize = channel.MAX_LENGTH = self.max_head
         return channel

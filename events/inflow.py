@@ -4,7 +4,7 @@ import asyncio
 from typing import Any, Final, Protocol
 
 #: Messages that may wait, and their bytes: above either the socket is not read any further.
-QUEUE_MESSAGES: Final = 256
+QUEUE_MESSAGES: Final = 32
 
 
 class Readable(Protocol):

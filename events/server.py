@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from events.asgi import ServerApplication
 from events.http_server import BoundedFactory
+from events.pacing import PacedConnection
 from events.websocket import SocketLimits, WebSocketHouse
 
 log = structlog.get_logger("events")
@@ -88,7 +89,10 @@ class EventServer(Server):
     @http_factory.setter
     def http_factory(self, _daphnes: HTTPFactory) -> None:
         """daphne makes one of its own when it runs; ours takes its place."""
-        self._http_factory = BoundedFactory(self, settings.EVENTS.access.request_s, settings.MAX_BODY_BYTES)
+        access = settings.EVENTS.access
+        self._http_factory = BoundedFactory(
+            self, access.request_s, access.head_bytes, settings.MAX_BODY_BYTES, self.application.refused
+        )
 
     def timeout_checker(self) -> None:
         """daphne calls this every two seconds."""
@@ -97,6 +101,7 @@ class EventServer(Server):
 
     def listen_success(self, port: Any) -> None:
         super().listen_success(port)
+        port.transport = PacedConnection
         # The process behind it starts as soon as the loop runs, so that the others know it before its first client comes.
         reactor.callWhenRunning(self._begin)
 

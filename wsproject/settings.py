@@ -106,6 +106,7 @@ EVENTS = EventsConfig(
         connections=env.integer("WS_MAX_CONNECTIONS", 20_000, 1, 1_000_000),
         per_address=env.integer("WS_MAX_CONNECTIONS_PER_ADDRESS", 1_000, 1, 1_000_000),
         per_token=env.integer("WS_MAX_CONNECTIONS_PER_TOKEN", 10_000, 1, 1_000_000),
+        head_bytes=env.integer("WS_MAX_HEADER_BYTES", 16_384, 1_024, 1_048_576),
         request_s=env.number("WS_REQUEST_TIMEOUT_S", 30.0, 0.5, 3_600.0),
         auth_s=env.number("WS_AUTH_TIMEOUT_S", 60.0, 0.5, 3_600.0),
         auth_failures=env.integer("WS_MAX_AUTH_FAILURES", 10, 1, 1_000_000),

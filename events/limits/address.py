@@ -2,18 +2,21 @@
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
 
 Network = IPv4Network | IPv6Network
+
+_THIS_MACHINE: Final = (ip_address("127.0.0.1"), ip_address("::1"))
 
 
 def limit_key(address: str) -> str:
     """The party that the per-address limits take an address for; empty for one without limits of its own.
 
-    An IPv6 client has a whole /64 to choose from, so that counts as one. The machine itself is not limited: health checks,
-    and a proxy that does not tell whom it speaks for, come from there.
+    An IPv6 client has a whole /64 to choose from, so that counts as one. The machine itself (127.0.0.1 and ::1) is not
+    limited: health checks, and a proxy that does not tell whom it speaks for, come from there.
     """
     parsed = parse_address(address)
-    if parsed is None or parsed.is_loopback:
+    if parsed is None or parsed in _THIS_MACHINE:
         return ""
     return str(ip_network((parsed, 64), strict=False)) if isinstance(parsed, IPv6Address) else str(parsed)
 

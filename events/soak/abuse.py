@@ -13,6 +13,7 @@ import orjson
 
 from events.soak.abuse_report import AbuseReport
 from events.soak.conductor import SUBSCRIBE_S, Conductor, Say
+from events.soak.hostile import KINDS
 from events.soak.latency import Latencies
 from events.soak.plan import SoakPlan
 from events.soak.processes import Child
@@ -29,6 +30,7 @@ class AbusePlan:
     """One abuse run.
 
     clients:  honest clients; sockets: hostile ones at a time
+    kinds:    names of `hostile.KINDS`, which the hostile ones are of in turn
     rate:     events per second, in all phases
     servers:  server processes
     quiet_s, hostile_s, after_s: seconds of each phase
@@ -36,6 +38,7 @@ class AbusePlan:
 
     clients: int = 200
     sockets: int = 2_000
+    kinds: tuple[str, ...] = tuple(KINDS)
     rate: float = 20.0
     servers: int = 1
     quiet_s: float = 30.0
@@ -57,7 +60,7 @@ class Abuse(Conductor):
         super().__init__(plan.soak(), manage, folder, inherited, say)
         self._abuse = plan
         ports = ",".join(map(str, self._system.ports))
-        arguments = (ports, str(plan.sockets), str(plan.hostile_s), str(plan.seed))
+        arguments = (ports, ",".join(plan.kinds), str(plan.sockets), str(plan.hostile_s), str(plan.seed))
         # Not by the path of the file: its folder would come first among those that modules are looked for in.
         environment = {**inherited, "PYTHONPATH": str(manage.parent)}
         self._attackers = Child("attackers", (sys.executable, "-m", "events.soak.hostile", *arguments), folder, environment)

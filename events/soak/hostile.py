@@ -4,6 +4,7 @@ They run in a process of their own: what they cost must not be taken for a delay
 """
 
 import asyncio
+import os
 import secrets
 import socket
 import sys
@@ -12,6 +13,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from ipaddress import ip_address
 from random import Random
 from typing import Final, cast
 
@@ -20,7 +22,15 @@ import orjson
 from events.soak import wire
 from events.soak.transports import PATH
 
+PLAIN_PATH: Final = "/ws/events"
+
 CONNECT_TIMEOUT_S: Final = 10.0
+
+#: The attackers share the machine with what they attack, which real ones do not: all else goes first.
+NICE: Final = 19
+
+#: Attackers of one address. They come from 127.0.0.2 on: 127.0.0.1 is the machine itself, which no limit applies to.
+PER_ADDRESS: Final = 100
 
 #: `tcpi_state` of a connection that neither side has ended.
 _ESTABLISHED: Final = 1
@@ -30,6 +40,7 @@ _CHUNK: Final = 65_536
 _HUGE_BYTES: Final = 4 * 1024 * 1024
 _DEPTH: Final = 30_000
 _FLOOD: Final = 100
+_FLOOD_PAUSE_S: Final = 0.1
 _SUBSCRIBE_ALL: Final = b'42["subscribe_all_bots"]'
 
 
@@ -47,9 +58,10 @@ class Line:
         self._port = port
 
     @classmethod
-    async def open(cls, port: int, random: Random) -> "Line":
+    async def open(cls, address: str, port: int, random: Random) -> "Line":
+        """Come from `address`, one of this machine's."""
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
         return cls(reader, writer, port, random)
 
     async def send(self, data: bytes) -> None:
@@ -61,17 +73,42 @@ class Line:
         """One WebSocket message."""
         await self.send(wire.masked_frame(wire.TEXT, packet))
 
-    async def upgrade(self) -> None:
+    async def upgrade(self, path: str = f"{PATH}websocket") -> None:
         """Become a WebSocket. Raises `Refused`."""
         key = b64encode(secrets.token_bytes(16)).decode()
         await self.send(
-            f"GET {PATH}websocket HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
         )
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             head = await self._reader.readuntil(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 101"):
             raise Refused
+
+    async def post(self, path: str, body: bytes) -> bytes:
+        """One request on a connection that stays, and the body of its answer. Raises `Refused`."""
+        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nContent-Length: {len(body)}\r\n\r\n"
+        return await self._ask(head.encode() + body)
+
+    async def get(self, path: str) -> bytes:
+        """As `post`."""
+        return await self._ask(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\n\r\n".encode())
+
+    async def _ask(self, request: bytes) -> bytes:
+        await self.send(request)
+        answers = wire.ResponseReader()
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            while (answer := answers.feed(await self._some())) is None:
+                continue
+        if answer.status != 200:
+            raise Refused
+        return answer.body
+
+    async def _some(self) -> bytes:
+        data = await self._reader.read(_CHUNK)
+        if not data:
+            raise EOFError
+        return data
 
     async def join(self) -> None:
         """Become a client like any other. Raises `Refused`."""
@@ -140,7 +177,7 @@ async def never_reading(line: Line) -> None:
 
 
 async def subscribe_flood(line: Line) -> None:
-    """Subscriptions to ever new topics, as fast as they are taken."""
+    """Subscriptions to ever new topics, ten times as many as a client may send."""
     await line.join()
     reading = asyncio.create_task(line.read_to_end())
     try:
@@ -151,7 +188,7 @@ async def subscribe_flood(line: Line) -> None:
                 wire.masked_frame(wire.TEXT, b'42["subscribe_workflow",{"workflow_id":"%s"}]' % n.encode()) for n in names
             ]
             await line.send(b"".join(frames))
-            await asyncio.sleep(0)
+            await asyncio.sleep(_FLOOD_PAUSE_S)
     finally:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
@@ -198,6 +235,28 @@ async def slow_request(line: Line) -> None:
         await asyncio.gather(reading, return_exceptions=True)
 
 
+async def polling_flood(line: Line) -> None:
+    """Sessions of long-polling that are opened, filled with commands, and never polled."""
+    sid = orjson.loads((await line.get(f"{PATH}polling"))[1:])["sid"]
+    path = f"{PATH}polling&sid={sid}"
+    await line.post(path, b"40")
+    while True:
+        try:
+            await line.post(path, b"\x1e".join([_SUBSCRIBE_ALL] * _FLOOD))
+        except Refused:
+            return  # The session was ended.
+        await asyncio.sleep(_FLOOD_PAUSE_S)
+
+
+async def plain_garbage(line: Line) -> None:
+    """A plain WebSocket with messages that are no commands, and with nobody who reads the answers."""
+    await line.upgrade(PLAIN_PATH)
+    line.stop_reading()
+    while line.established:
+        await line.text(line.random.randbytes(200).hex().encode())
+        await asyncio.sleep(_FLOOD_PAUSE_S)
+
+
 @cache
 def _huge_frame() -> bytes:
     return wire.masked_frame(wire.TEXT, b"4" + b"x" * _HUGE_BYTES)
@@ -223,6 +282,8 @@ KINDS: Final[dict[str, Kind]] = {
     "deep JSON": Kind(deep_json),
     "wrong order": Kind(wrong_order),
     "slow request": Kind(slow_request),
+    "polling flood": Kind(polling_flood, 20.0),
+    "plain garbage": Kind(plain_garbage),
 }
 
 
@@ -246,16 +307,26 @@ class Outcome:
     held: int = 0
 
 
-async def attack(ports: Sequence[int], sockets: int, seconds: float, seed: int) -> dict[str, Outcome]:
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where an attacker goes, and which address it comes from."""
+
+    address: str
+    port: int
+
+
+async def attack(
+    ports: Sequence[int], sockets: int, seconds: float, seed: int, kinds: Sequence[str] = tuple(KINDS)
+) -> dict[str, Outcome]:
     """That many attackers, the kinds in turn, for so long. All connections are over when it returns."""
     random = Random(seed)  # noqa: S311 - traffic, not secrets
-    names = list(KINDS)
-    outcomes = {name: Outcome() for name in names}
+    outcomes = {name: Outcome() for name in kinds}
     attackers = []
     for number in range(sockets):
-        name, port = names[number % len(names)], ports[number // len(names) % len(ports)]
+        name, port = kinds[number % len(kinds)], ports[number // len(kinds) % len(ports)]
+        target = Target(str(ip_address("127.0.0.2") + number // PER_ADDRESS), port)
         own = Random(random.getrandbits(64))  # noqa: S311
-        attackers.append(asyncio.create_task(_attacker(KINDS[name], port, outcomes[name], own)))
+        attackers.append(asyncio.create_task(_attacker(KINDS[name], target, outcomes[name], own)))
     await asyncio.wait(attackers, timeout=seconds)
     for attacker in attackers:
         attacker.cancel()
@@ -267,17 +338,17 @@ async def attack(ports: Sequence[int], sockets: int, seconds: float, seed: int) 
     return outcomes
 
 
-async def _attacker(kind: Kind, port: int, outcome: Outcome, random: Random) -> None:
+async def _attacker(kind: Kind, target: Target, outcome: Outcome, random: Random) -> None:
     # Not all in the same moment, so that each kind meets the others.
     await asyncio.sleep(random.uniform(0, min(kind.pause_s, 5.0)))
     while True:
-        await _once(kind, port, outcome, random)
+        await _once(kind, target, outcome, random)
         await asyncio.sleep(kind.pause_s * random.uniform(0.5, 1.0))
 
 
-async def _once(kind: Kind, port: int, outcome: Outcome, random: Random) -> None:
+async def _once(kind: Kind, target: Target, outcome: Outcome, random: Random) -> None:
     try:
-        line = await Line.open(port, random)
+        line = await Line.open(target.address, target.port, random)
     except (OSError, TimeoutError):
         outcome.refused += 1
         return
@@ -301,9 +372,12 @@ async def _once(kind: Kind, port: int, outcome: Outcome, random: Random) -> None
 
 
 def main(argv: Sequence[str]) -> None:
-    """Ports separated by commas, number of sockets, seconds, seed. The last line of the output is JSON: outcomes by kind."""
-    ports, sockets, seconds, seed = argv
-    outcomes = asyncio.run(attack([int(port) for port in ports.split(",")], int(sockets), float(seconds), int(seed)))
+    """Ports and kinds separated by commas, number of sockets, seconds, seed. The last line of the output is JSON: outcomes by
+    kind."""
+    ports, kinds, sockets, seconds, seed = argv
+    os.nice(NICE)
+    numbers = [int(port) for port in ports.split(",")]
+    outcomes = asyncio.run(attack(numbers, int(sockets), float(seconds), int(seed), kinds.split(",")))
     sys.stdout.buffer.write(orjson.dumps(outcomes) + b"\n")
 
 

@@ -1,5 +1,7 @@
 """`manage.py abuse`: a short attack of every kind next to honest clients."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +11,9 @@ import pytest
 
 from events.soak.hostile import KINDS
 from tests.conftest import ROOT, manage
+from tests.system.stack import Program, await_condition
 
-LOAD = ("--clients", "10", "--sockets", "110", "--quiet", "1", "--hostile", "8", "--after", "1")
+LOAD = ("--clients", "10", "--sockets", "130", "--quiet", "1", "--hostile", "8", "--after", "1")
 
 #: Starting, twelve seconds, and ending, on a machine that is busy with other tests.
 DEADLINE_S = 150
@@ -35,3 +38,21 @@ def test_wrong_arguments_are_refused(argv: tuple[str, ...]) -> None:
     result = manage("abuse", *argv)
     assert result.returncode == 2
     assert "error: argument" in result.stderr
+
+
+@pytest.mark.timeout(DEADLINE_S)
+def test_an_interrupted_run_ends_everything_that_it_started(tmp_path: Path) -> None:
+    argv = [sys.executable, "manage.py", "abuse", "--clients", "2", "--sockets", "26", "--quiet", "0.5", "--hostile", "600"]
+    run = Program(argv, {**os.environ, "PYTHONUNBUFFERED": "1"}, tmp_path / "abuse.log")
+    try:
+        run.await_log("hostile")
+        children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
+        # Redis, a server, a relay, and the attackers.
+        await_condition(lambda: len(children.read_text().split()) == 4, children.read_text)
+        started = children.read_text().split()
+        run.signal(signal.SIGINT)
+        assert run.wait() == 2
+    finally:
+        run.signal(signal.SIGKILL)
+    assert "Interrupted; everything that was started has been ended." in run.log
+    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]

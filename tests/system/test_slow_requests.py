@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 
 import aiohttp
@@ -9,17 +10,34 @@ import pytest
 
 from tests.system.event_data import run_of
 from tests.system.sockets import PING, raw_websocket, tcp
-from tests.system.stack import DEADLINE_S, Server, Stack, request
+from tests.system.stack import DEADLINE_S, Server, Stack, await_condition, request
 
 ENGINE = "/socket.io/?EIO=4&transport=websocket"
 MANY_MB = 40_000_000
+HEAD_BYTES = 4_096
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    quick = {"WS_REQUEST_TIMEOUT_S": "1", "WS_PING_INTERVAL_MS": "300", "WS_PING_TIMEOUT_MS": "300"}
+    quick = {
+        "WS_REQUEST_TIMEOUT_S": "1",
+        "WS_MAX_HEADER_BYTES": str(HEAD_BYTES),
+        "WS_PING_INTERVAL_MS": "300",
+        "WS_PING_TIMEOUT_MS": "300",
+    }
     with Stack(tmp_path_factory.mktemp("slow"), None, **quick) as stack:
         yield stack.serve()
+
+
+def counted(server: Server, rule: str) -> int:
+    """How often something was refused by a rule. What was counted shows a moment later."""
+    text = server.get("/metrics?format=prometheus")[1].decode()
+    found = re.search(rf'^wsserver_refused_total{{.*rule="{rule}".*}} (\S+)$', text, re.MULTILINE)
+    return int(float(found[1])) if found else 0
+
+
+def await_counted(server: Server, rule: str, more_than: int) -> None:
+    await_condition(lambda: counted(server, rule) > more_than, lambda: f"another refusal by {rule}")
 
 
 async def trickle(server: Server, head: bytes) -> bytes:
@@ -48,6 +66,7 @@ async def trickle(server: Server, head: bytes) -> bytes:
 )
 async def test_a_request_that_trickles_is_cut_while_a_connection_that_rests_stays(server: Server, head: bytes) -> None:
     whole = b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    before = counted(server, "request_time")
     async with tcp(server.port) as (reader, writer):
         writer.write(whole)
         await reader.readuntil(b"\r\n\r\n")
@@ -55,6 +74,7 @@ async def test_a_request_that_trickles_is_cut_while_a_connection_that_rests_stay
         # This one has rested for longer than a request may take.
         writer.write(whole)
         assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
+    await asyncio.to_thread(await_counted, server, "request_time", before)
 
 
 async def test_a_connection_that_says_nothing_is_cut(server: Server) -> None:
@@ -65,8 +85,43 @@ async def test_a_connection_that_says_nothing_is_cut(server: Server) -> None:
 @pytest.mark.parametrize("path", ["/api/events", "/socket.io/?EIO=4&transport=polling&sid=x", "/status", "/nothing"])
 def test_a_body_of_40_mb_is_refused_with_the_reason_wherever_it_goes(server: Server, path: str) -> None:
     body = b'{"type":"' + b"x" * MANY_MB + b'"}'
+    before = counted(server, "body")
     status, answer = request(server.url + path, body, {"Content-Type": "application/json"})
     assert (status, json.loads(answer)) == (413, {"message": "The body is too large for this server."})
+    await_counted(server, "body", before)
+
+
+HEAD = b"GET /status HTTP/1.1\r\nHost: localhost\r\n"
+UPGRADE = (
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        HEAD + b"X-Long: " + b"x" * HEAD_BYTES + b"\r\n\r\n",
+        HEAD + b"X-Endless: " + b"x" * (HEAD_BYTES + 10),
+        HEAD + b"X-Many: x\r\n" * (HEAD_BYTES // 9) + b"\r\n",
+        HEAD + b"a:\r\n" * 501 + b"\r\n",
+        b"GET /status?" + b"x" * HEAD_BYTES + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        HEAD.replace(b"/status", ENGINE.encode()) + UPGRADE + b"Cookie: " + b"x" * HEAD_BYTES + b"\r\n\r\n",
+    ],
+    ids=["long", "endless", "many-long", "many", "line", "websocket"],
+)
+async def test_a_head_that_is_too_large_gets_431_and_is_counted(server: Server, head: bytes) -> None:
+    before = await asyncio.to_thread(counted, server, "head")
+    async with tcp(server.port) as (reader, writer), asyncio.timeout(DEADLINE_S):
+        writer.write(head)
+        answer = await reader.read()
+    first, _, rest = answer.partition(b"\r\n")
+    assert first == b"HTTP/1.1 431 Request Header Fields Too Large"
+    assert "WS_MAX_HEADER_BYTES" in json.loads(rest.partition(b"\r\n\r\n")[2])["message"]
+    await asyncio.to_thread(await_counted, server, "head", before)
+
+
+def test_a_head_just_below_the_bound_is_served(server: Server) -> None:
+    assert request(f"{server.url}/status", headers={"X-Long": "x" * (HEAD_BYTES - 400)})[0] == 200
 
 
 @pytest.mark.parametrize("path", [ENGINE, "/ws/events"])

@@ -1,24 +1,14 @@
 """`manage.py abuse`: honest clients next to hostile ones, and the check that they miss nothing."""
 
-import asyncio
-import signal
-import tempfile
 from argparse import ArgumentParser
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Final
 
-import orjson
-from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
-
 from events.management.arguments import positive
+from events.management.proof import ProofCommand, Site, some_of
 from events.soak.abuse import Abuse, AbusePlan
 from events.soak.abuse_report import AbuseReport
-from events.soak.plan import SoakFailed
-from wsproject.env import inherited
-
-NOT_CLEAN: Final = 1
-COULD_NOT_RUN: Final = 2
+from events.soak.hostile import KINDS
 
 OPTIONS: Final[tuple[tuple[str, type[int] | type[float], str], ...]] = (
     ("clients", int, "honest clients"),
@@ -31,8 +21,8 @@ OPTIONS: Final[tuple[tuple[str, type[int] | type[float], str], ...]] = (
 )
 
 
-class Command(BaseCommand):
-    """Needs redis-server on the machine and nothing else; attacks servers of its own, and ends everything it uses."""
+class Command(ProofCommand):
+    """Attacks servers of its own."""
 
     help = (
         "Attack servers of its own on this machine, and check what honest clients get meanwhile. "
@@ -44,36 +34,15 @@ class Command(BaseCommand):
         for name, kind, text in OPTIONS:
             default = getattr(plan, _field(name, kind))
             parser.add_argument(f"--{name}", type=positive(kind), default=default, help=f"{text} (default {default:g})")
-        parser.add_argument("--seed", type=int, default=0, help="the same number gives the same traffic (default 0)")
-        parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was found to a file")
+        parser.add_argument(
+            "--kinds", type=some_of(KINDS), default=plan.kinds, help=f"some of {', '.join(KINDS)} (default: all of them)"
+        )
+        super().add_arguments(parser)
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        plan = AbusePlan(seed=options["seed"], **{_field(name, kind): options[name] for name, kind, _ in OPTIONS})
-        try:
-            with tempfile.TemporaryDirectory(prefix="abuse-") as folder:
-                report = asyncio.run(self._run(plan, Path(folder)))
-                if options["json"] is not None:
-                    options["json"].write_bytes(orjson.dumps(report.document(), option=orjson.OPT_INDENT_2))
-        except (SoakFailed, OSError) as error:
-            raise CommandError(str(error), returncode=COULD_NOT_RUN) from None
-        except asyncio.CancelledError:
-            raise CommandError("Interrupted; everything that was started has been ended.", returncode=COULD_NOT_RUN) from None
-        self.stdout.write(f"\n{report.text()}\n")
-        if not report.clean:
-            raise CommandError(report.verdict(), returncode=NOT_CLEAN)
-        self.stdout.write(report.verdict())
-
-    async def _run(self, plan: AbusePlan, folder: Path) -> AbuseReport:
-        abuse = Abuse(plan, settings.BASE_DIR / "manage.py", folder, inherited(), self._say)
-        proof = asyncio.create_task(abuse.prove())
-        for number in (signal.SIGINT, signal.SIGTERM):
-            # Once: a second Ctrl-C must not interrupt the ending of what was started.
-            asyncio.get_running_loop().add_signal_handler(number, lambda: proof.cancelling() or proof.cancel())
-        return await proof
-
-    def _say(self, line: str) -> None:
-        self.stdout.write(line)
-        self.stdout.flush()
+    async def prove(self, options: Mapping[str, Any], site: Site) -> AbuseReport:
+        numbers = {_field(name, kind): options[name] for name, kind, _ in OPTIONS}
+        plan = AbusePlan(seed=options["seed"], kinds=options["kinds"], **numbers)
+        return await Abuse(plan, site.manage, site.folder, site.inherited, site.say).prove()
 
 
 def _field(option: str, kind: type[int] | type[float]) -> str:

@@ -1,0 +1,160 @@
+"""Short turns of the event loop, whatever clients send.
+
+An event passes several turns of the loop on its way from Redis to the sockets, and in each of them everybody who has sent
+something is read. A thousand clients that send at once would make each of these turns as long as all of their messages take,
+and an event late by several times that. So each turn reads clients for a moment only; who was not reached is read in the turns
+after it. Nothing waits while there is little to do. (Commands have turns of their own:
+`events.turns`.)
+"""
+
+import asyncio
+import time
+from collections import deque
+from typing import Any, Final
+
+from twisted.internet.tcp import Server
+
+#: How long clients are read in one turn of the loop. A read that has begun is finished: a handshake takes 1 to 2 ms.
+READ_S: Final = 0.001
+
+#: How long when many wait: of those, an eighth is read in a turn, so that nobody waits much longer than eight turns.
+MOST_S: Final = 0.004
+SHARE: Final = 8
+
+#: Bytes of one read: so many that it takes about half of `READ_S`. Of commands, 2 KB take more than that; of a body, much less.
+LEAST_BYTES: Final = 2_048
+MOST_BYTES: Final = 16_384
+
+#: A connection may keep the loop busy for so long at once, and for this share of the time.
+BUSY_S: Final = 0.05
+BUSY_SHARE: Final = 0.05
+
+
+class ReadingTurns:
+    """Which connections are read in this turn of the loop: those that are there first come first served, and one of those
+    that have only come or of those that keep the loop busy."""
+
+    def __init__(self) -> None:
+        self._spent_s = 0.0
+        self._waiting: deque[PacedConnection] = deque()
+        # These two take turns.
+        self._new: deque[PacedConnection] = deque()
+        self._busy: deque[PacedConnection] = deque()
+        self._others = (self._new, self._busy)
+        self._turning = False
+
+    @property
+    def over(self) -> bool:
+        """Whether this turn has no time left, or others wait."""
+        return self._spent_s >= READ_S or bool(self._waiting)
+
+    def wait(self, connection: "PacedConnection") -> None:
+        """Have it read in one of the next turns."""
+        if connection.new:
+            self._new.append(connection)
+        elif connection.busy:
+            self._busy.append(connection)
+        else:
+            self._waiting.append(connection)
+        self.spent(0.0)
+
+    def spent(self, seconds: float) -> None:
+        """A read took so long."""
+        self._spent_s += seconds
+        if not self._turning:
+            self._turning = True
+            asyncio.get_running_loop().call_soon(self._next)
+
+    def _next(self) -> None:
+        """What the loop calls soon, it calls in its next turn, before it looks who else has sent something."""
+        self._turning = False
+        self._spent_s = 0.0
+        enough = len(self._waiting) * (SHARE - 1) // SHARE
+        while self._waiting and self._spent_s < (MOST_S if len(self._waiting) > enough else READ_S):
+            self._waiting.popleft().read_on()
+        first, second = self._others
+        self._others = (second, first)
+        if first or second:
+            (first or second).popleft().read_on()
+        if self._waiting or self._new or self._busy:
+            self.spent(0.0)
+
+
+class PacedConnection(Server):
+    """A TCP connection that is read when its turn has come."""
+
+    bufferSize = LEAST_BYTES
+    #: Whether nothing has been read of it yet: what comes first is a handshake or a request, and takes a millisecond or two.
+    new = True
+    # How long its last reads took, less what it may take; and when that was.
+    _debt_s = 0.0
+    _read_at = 0.0
+    # Its reader wants to go on; it waits for its turn; its turn has come.
+    _wanted = False
+    _held = False
+    _due = False
+    # The last read took all that it could.
+    _filled = False
+
+    @property
+    def _turns(self) -> ReadingTurns:
+        factory: Any = self.server.factory
+        turns: ReadingTurns = factory.turns
+        return turns
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has lately kept the loop busy for longer than it may."""
+        return self._debt_s - (time.monotonic() - self._read_at) * BUSY_SHARE > BUSY_S
+
+    def startReading(self) -> None:
+        self._wanted = True
+        if not self._held:
+            super().startReading()
+
+    def stopReading(self) -> None:
+        self._wanted = False
+        super().stopReading()
+
+    def doRead(self) -> Any:
+        turns = self._turns
+        if self._due or not (turns.over or self.busy):
+            return self._read()
+        self._held = True
+        super().stopReading()
+        turns.wait(self)
+        return None
+
+    def _dataReceived(self, data: bytes | None) -> Any:
+        self._filled = len(data or b"") == self.bufferSize
+        return super()._dataReceived(data)
+
+    def read_on(self) -> None:
+        """Its turn has come. It may have been closed meanwhile, or its reader may want no more for now."""
+        self._held = False
+        if self.connected and self._wanted:
+            super().startReading()
+            self._due = True
+            # What the reactor does with a connection that has something to read, errors included.
+            self.reactor._readOrWrite(self, True)
+            self._due = False
+
+    def _read(self) -> Any:
+        # Of this thread: what others make it wait is not this connection's doing.
+        began = time.thread_time()
+        self.new = False
+        try:
+            return super().doRead()
+        finally:
+            seconds, now = time.thread_time() - began, time.monotonic()
+            self._debt_s = max(0.0, self._debt_s - (now - self._read_at) * BUSY_SHARE) + seconds
+            self._read_at = now
+            self._size_next(seconds)
+            self._turns.spent(seconds)
+
+    def _size_next(self, seconds: float) -> None:
+        """Choose the size of the next read by how long this one took."""
+        if seconds > READ_S:
+            self.bufferSize = LEAST_BYTES
+        elif self._filled and seconds < READ_S / 4:
+            self.bufferSize = min(MOST_BYTES, 2 * self.bufferSize)

@@ -1,0 +1,108 @@
+"""How much is read in one turn of the event loop, and of whom."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from events import pacing
+from events.pacing import ReadingTurns
+from events.turns import Turns
+
+
+class FakeConnection:
+    """Takes `seconds` for each read, and notes in which turn of the loop that was."""
+
+    def __init__(self, turns: ReadingTurns, loop: "Loop", seconds: float, *, new: bool = False, busy: bool = False) -> None:
+        self.turns, self.loop, self.seconds, self.new, self.busy = turns, loop, seconds, new, busy
+        self.read_in: list[int] = []
+
+    def arrive(self) -> None:
+        self.turns.wait(self)  # type: ignore[arg-type]
+
+    def read_on(self) -> None:
+        self.read_in.append(self.loop.turn)
+        self.turns.spent(self.seconds)
+
+
+class Loop:
+    """Counts the turns of the running event loop."""
+
+    def __init__(self) -> None:
+        self.turn = 0
+
+    async def go_on(self, turns: int) -> None:
+        for _ in range(turns):
+            self.turn += 1
+            await asyncio.sleep(0)
+
+
+async def test_a_turn_ends_when_its_time_is_used_up_and_nobody_is_forgotten() -> None:
+    turns, loop = ReadingTurns(), Loop()
+    clients = [FakeConnection(turns, loop, pacing.READ_S / 2) for _ in range(8)]
+    for client in clients:
+        client.arrive()
+    assert turns.over
+    await loop.go_on(8)
+    read = [client.read_in for client in clients]
+    assert all(len(once) == 1 for once in read)
+    assert read == sorted(read), "first come first served"
+    assert Counter(once[0] for once in read).most_common(1)[0][1] == 2
+    assert not turns.over
+
+
+async def test_of_many_that_wait_an_eighth_is_read_in_a_turn_within_a_limit() -> None:
+    turns, loop = ReadingTurns(), Loop()
+    cheap = [FakeConnection(turns, loop, pacing.READ_S / 4) for _ in range(80)]
+    for client in cheap:
+        client.arrive()
+    await loop.go_on(1)
+    assert sum(bool(client.read_in) for client in cheap) == 10
+    await loop.go_on(100)
+    dear = [FakeConnection(turns, loop, pacing.MOST_S) for _ in range(80)]
+    for client in dear:
+        client.arrive()
+    await loop.go_on(1)
+    assert sum(bool(client.read_in) for client in dear) == 1
+
+
+async def test_those_that_only_come_and_those_that_are_busy_do_not_hold_up_the_others() -> None:
+    turns, loop = ReadingTurns(), Loop()
+    crowd = [FakeConnection(turns, loop, pacing.READ_S, new=number % 2 == 0, busy=number % 2 == 1) for number in range(40)]
+    for client in crowd:
+        client.arrive()
+    quiet = FakeConnection(turns, loop, pacing.READ_S)
+    quiet.arrive()
+    await loop.go_on(1)
+    assert quiet.read_in
+    assert sum(len(client.read_in) for client in crowd) == 1
+    await loop.go_on(42)
+    assert all(client.read_in for client in crowd)
+
+
+async def test_so_many_begin_in_a_turn_in_the_order_in_which_they_came() -> None:
+    turns, loop, begun = Turns(2), Loop(), list[tuple[int, int]]()
+
+    async def begin(number: int) -> None:
+        await turns.take()
+        begun.append((loop.turn, number))
+
+    tasks = [asyncio.create_task(begin(number)) for number in range(6)]
+    await loop.go_on(10)
+    await asyncio.gather(*tasks)
+    assert [number for _, number in begun] == list(range(6))
+    assert max(Counter(turn for turn, _ in begun).values()) == 2
+
+
+async def test_who_gives_up_waiting_costs_nobody_a_turn() -> None:
+    turns = Turns(1)
+    first, second, third = (asyncio.create_task(turns.take()) for _ in range(3))
+    await asyncio.sleep(0)
+    assert first.done()
+    third.cancel()
+    second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await third
+    async with asyncio.timeout(5):
+        await turns.take()
+        await turns.take()
