@@ -85,7 +85,7 @@ function listen(to) {
   on("error", showFailure);
   on("draining", ({ reconnectInMs }) => note(`The server process is about to end; reconnecting in ${(reconnectInMs / 1000).toFixed(1)} s.`));
   on("emergency", showEmergency);
-  on("notice", ({ level, message }) => showNotice(`Operator: ${message}`, level));
+  on("notice", showNotice);
   // Below the client, which keeps repetitions from us: whether the server repeats itself.
   to.socket.on("workflow_event", ({ event_id: id }) => {
     if (liveIds.has(id)) meters.add("duplicate");
@@ -166,13 +166,14 @@ function fail(error) {
 
 function showEmergency({ state, reason }) {
   const why = reason ? ` (${reason})` : "";
-  showNotice(state === "normal" ? "" : `Emergency state of the platform: ${state}${why}. Events are delivered all the same.`, "critical");
+  byId("emergency").hidden = state === "normal";
+  setText(byId("emergency"), `Emergency state of the platform: ${state}${why}. Events are delivered all the same.`);
 }
 
-function showNotice(text, level) {
-  byId("notice").hidden = !text;
+function showNotice({ level, message }) {
+  byId("notice").hidden = false;
   byId("notice").dataset.level = level;
-  setText(byId("notice"), text);
+  setText(byId("notice-text"), `Operator: ${message}`);
 }
 
 // -- events and executions ---------------------------------------------------------------------------------------------
@@ -265,6 +266,7 @@ for (const chip of document.querySelectorAll(".chip")) {
   });
 }
 
+onClick("dismiss-notice", () => (byId("notice").hidden = true));
 onClick("pause", () => events.pause(!events.paused));
 onClick("export", exportEvents);
 onClick("clear", () => {

@@ -34,10 +34,13 @@ BATCH: Final = 100
 #: Milliseconds from the navigation's start to the end of the page's own script.
 INTERACTIVE: Final = "performance.getEntriesByName('interactive')[0]?.startTime"
 
-#: Collects the gaps between frames, in ms.
+#: Collects the gaps between frames and the tasks of more than 50 ms, in ms.
 FRAMES: Final = """
 (() => {
   window.gaps = [];
+  window.tasks = [];
+  const note = (list) => window.tasks.push(...list.getEntries().map(({ duration }) => duration));
+  new PerformanceObserver(note).observe({ type: "longtask" });
   let last = performance.now();
   const frame = (now) => { window.gaps.push(now - last); last = now; requestAnimationFrame(frame); };
   requestAnimationFrame(frame);
@@ -82,7 +85,7 @@ async def smoothness(browser: Browser, server: Server) -> dict[str, Any]:
     await expect(page.get_by_test_id("event-count")).to_have_text(str(FILL), timeout=60_000)
     await page.evaluate(FRAMES)
     await publish(server, numbers, RATE * SECONDS, RATE)
-    gaps = sorted(await page.evaluate("window.gaps"))
+    gaps, tasks = sorted(await page.evaluate("window.gaps")), await page.evaluate("window.tasks")
     missed = await page.get_by_test_id("missed-count").inner_text()
     return {
         "kept": await shown(page),
@@ -90,7 +93,18 @@ async def smoothness(browser: Browser, server: Server) -> dict[str, Any]:
         "frames_per_second": round(len(gaps) / SECONDS, 1),
         "frame_gap_p95_ms": round(gaps[int(len(gaps) * 0.95)], 1),
         "frame_gap_max_ms": round(gaps[-1], 1),
+        "long_tasks_per_second": round(len(tasks) / SECONDS, 1),
+        "longest_task_ms": round(max(tasks, default=0)),
+        "heap_mb": await heap_mb(page),
     }
+
+
+async def heap_mb(page: Page) -> int:
+    """What the page's objects take, once the garbage is gone."""
+    session = await page.context.new_cdp_session(page)
+    await session.send("HeapProfiler.collectGarbage")
+    usage = await session.send("Runtime.getHeapUsage")
+    return round(usage["usedSize"] / 1e6)
 
 
 async def measure(server: Server) -> dict[str, Any]:

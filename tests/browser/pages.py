@@ -16,6 +16,16 @@ PHONE: Final[ViewportSize] = {"width": 360, "height": 740}
 
 #: The pictures in the documentation. `SCREENSHOTS=1 pytest tests/browser` takes them anew.
 PICTURES: Final = ROOT / "docs" / "img"
+WANTS_PICTURES: Final = bool(os.environ.get("SCREENSHOTS"))
+
+#: The rules of axe-core, run in the page. Those that it calls minor or moderate are advice. What it would preload, our Content
+#: Security Policy forbids. The trail of links above the admin's pages is Django's own.
+AXE: Final = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+SERIOUS: Final = """
+axe.run({ exclude: [".breadcrumbs"] }, { resultTypes: ["violations"], preload: false }).then(({ violations }) => violations
+  .filter(({ impact }) => ["serious", "critical"].includes(impact))
+  .map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map(({ html }) => html.slice(0, 200)).join(" ")}`))
+"""
 
 #: What a browser itself writes to its console while a server is away.
 LOST_SERVER: Final = re.compile(r"net::ERR_(CONNECTION_\w+|EMPTY_RESPONSE|INCOMPLETE_CHUNKED_ENCODING)|WebSocket connection to")
@@ -60,9 +70,15 @@ class Watched:
             while await self.page.evaluate(f"document.readyState !== 'complete' || {root}.scrollWidth > {root}.clientWidth"):
                 await self.page.wait_for_timeout(50)
 
+    async def assert_accessible(self) -> None:
+        """Names, roles, contrast, structure: axe-core finds nothing serious in what is shown."""
+        await self.page.evaluate(AXE.read_text(encoding="utf-8"))
+        found = await self.page.evaluate(SERIOUS)
+        assert not found, found
+
     async def photograph(self, name: str, width: int, height: int) -> None:
         """Take a picture for the documentation, where that is asked for."""
-        if os.environ.get("SCREENSHOTS"):
+        if WANTS_PICTURES:
             await self.page.set_viewport_size({"width": width, "height": height})
             await self.page.screenshot(path=PICTURES / name, animations="disabled")
 

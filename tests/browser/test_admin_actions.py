@@ -1,5 +1,7 @@
 """An operator on one server acts on a client of another one."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,6 +11,7 @@ from playwright.async_api import expect
 from tests.browser.conftest import Deployment
 from tests.browser.pages import LiveClientsPage, Tabs
 from tests.system.clients import PlainClient, until
+from tests.system.stack import request
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -65,6 +68,31 @@ async def test_send_a_notice(admin: LiveClientsPage, victim: PlainClient) -> Non
     await expect(admin.page.get_by_text("The notice was sent.")).to_be_visible()
     [notice] = victim.all("notice")
     assert (notice["level"], notice["message"]) == ("critical", "Back <soon> – é")
+
+
+async def test_the_test_client_shows_notices_and_the_emergency_state(deployment: Deployment, tabs: Tabs) -> None:
+    page = await tabs.client(deployment.b)
+    await page.connect("websocket")
+    admin = await tabs.admin(deployment.a)
+    await admin.open_client(await page.part("sid").inner_text())
+    for state, reason in (("halt", "exchange maintenance"), ("normal", "")):
+        body = json.dumps({"state": state, "reason": reason}).encode()
+        answer = await asyncio.to_thread(
+            request, f"{deployment.a.url}/api/emergency", body, {"Content-Type": "application/json"}
+        )
+        assert answer[0] == 200
+        banner = page.part("emergency")
+        if reason:
+            await expect(banner).to_contain_text("halt (exchange maintenance)")
+            await admin.page.get_by_role("link", name="Send a notice").click()
+            await admin.page.get_by_label("Message").fill("Back <soon>")
+            await admin.confirm("Send a notice")
+            await expect(page.part("notice")).to_contain_text("Operator: Back <soon>")
+        # The one does not take the place of the other.
+        await expect(banner).to_be_visible(visible=bool(reason))
+        await expect(page.part("notice")).to_be_visible()
+    await page.part("dismiss-notice").click()
+    await expect(page.part("notice")).to_be_hidden()
 
 
 async def test_disconnect_and_what_the_log_says(deployment: Deployment, admin: LiveClientsPage, victim: PlainClient) -> None:

@@ -1,6 +1,8 @@
 """The other pages under Monitoring, on a real deployment."""
 
+import re
 from collections.abc import AsyncIterator
+from typing import Any, Final
 
 import pytest
 import pytest_asyncio
@@ -22,6 +24,33 @@ async def listener(deployment: Deployment) -> AsyncIterator[PlainClient]:
     await client.close()
 
 
+def step(kind: str, name: str = "", **fields: Any) -> dict[str, Any]:
+    node = {"node_id": name.lower().replace(" ", "_"), "node_name": name} if name else {}
+    return event(0, "pages_1", "bot_001", type=kind, **node, **fields)
+
+
+#: A run that has not ended: a node has failed, and one still runs.
+TRADE: Final = [
+    step("execution_started", node_count=5),
+    step("node_started", "Binance Price Feed"),
+    step("node_started", "Coinbase Price Feed"),
+    step("node_completed", "Binance Price Feed", duration_ms=125),
+    step("node_completed", "Coinbase Price Feed", duration_ms=250),
+    step("node_started", "Cross-Exchange Spread"),
+    step("node_completed", "Cross-Exchange Spread", duration_ms=120),
+    step("node_started", "Sell on Binance"),
+    step("node_started", "Buy on Coinbase"),
+    step("signal_generated", signal="buy"),
+    step(
+        "node_failed",
+        "Buy on Coinbase",
+        error="Order was rejected: insufficient balance",
+        error_type="OrderError",
+        duration_ms=250,
+    ),
+]
+
+
 async def test_the_dashboard_draws_the_last_hour(deployment: Deployment, tabs: Tabs, publish: Publish) -> None:
     admin = await tabs.admin(deployment.a)
     await publish(run_of(20, "dashboard"))
@@ -36,34 +65,40 @@ async def test_the_dashboard_draws_the_last_hour(deployment: Deployment, tabs: T
     await admin.photograph("dashboard.png", 1280, 1000)
     await choice.select_option(index=1)
     await admin.assert_fits()
+    await admin.assert_accessible()
 
 
 async def test_topics_executions_and_dead_letters(deployment: Deployment, tabs: Tabs, publish: Publish) -> None:
     admin = await tabs.admin(deployment.a)
     listener = await tabs.client(deployment.b, "?workflow=pages_1&transport=websocket&autoconnect=1")
     await listener.await_session()
-    node = [
-        event(number, "pages_1", type=kind, node_id="fetch") for number, kind in enumerate(("node_started", "node_completed"))
-    ]
-    await publish([*node, *run_of(7, "pages_1", start=2), {"type": "node_started", "workflow_id": "pages_1"}])
+    await publish([*TRADE, {"type": "node_started", "workflow_id": "pages_1"}], per_second=8)
 
     await admin.visit(deployment.a, "topic")
     row = admin.page.locator('tr[data-key="workflow:pages_1"]')
     await expect(row.locator("td").nth(0)).to_have_text("1")
-    await expect(row.locator("td").nth(1)).to_have_text("9")
+    await expect(row.locator("td").nth(1)).to_have_text(str(len(TRADE)))
     await admin.assert_fits()
+    await admin.assert_accessible()
     await admin.photograph("topics.png", 1280, 480)
 
     await admin.visit(deployment.a, "execution")
     await admin.page.locator("tbody tr", has_text="pages_1").get_by_role("link").click()
-    await expect(admin.page.get_by_role("region", name="Timeline").locator("svg").first).to_be_visible()
+    timeline = admin.page.get_by_role("region", name="Timeline")
+    await expect(timeline.locator("svg")).to_have_count(5)
+    await expect(timeline.get_by_role("row", name="Buy on Coinbase failed")).to_be_visible()
+    await expect(timeline.get_by_role("row", name="Sell on Binance running")).to_be_visible()
+    events = admin.page.get_by_role("region", name="Events", exact=True)
+    await expect(events.locator("tbody tr").first.locator("td").last).to_have_text(re.compile(r"^#\d+$"))
     await admin.assert_fits()
+    await admin.assert_accessible()
     await admin.photograph("execution.png", 1280, 800)
 
     await admin.visit(deployment.a, "deadletter")
     await admin.page.locator("tbody tr", has_text="pages_1").get_by_role("link").click()
     await expect(admin.page.get_by_role("link", name="Publish again", exact=True)).to_be_visible()
     await admin.assert_fits()
+    await admin.assert_accessible()
     await admin.photograph("dead-letter.png", 1280, 720)
     await admin.act("Publish again")
     await expect(admin.page.get_by_text("It would be refused again: execution_id is missing.")).to_be_visible()

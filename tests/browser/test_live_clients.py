@@ -32,6 +32,7 @@ async def test_clients_of_both_servers_come_and_go(deployment: Deployment, tabs:
     for row, sent in zip(rows, ("12", "7"), strict=True):
         await expect(row.locator(".field-sent")).to_have_text(sent)
     await admin.assert_fits()
+    await admin.assert_accessible()
     # Without the list of pages beside it, the whole table fits.
     await admin.page.get_by_role("button", name="Toggle navigation").click()
     await admin.photograph("live-clients.png", 1520, 480)

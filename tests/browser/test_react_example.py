@@ -1,4 +1,8 @@
-"""The React dashboard of the examples, built as its users build it, against a real server."""
+"""The React dashboard of the examples, in a real browser against a real server.
+
+It is built with React's development version, so that its `StrictMode` mounts every component twice: hooks that cannot stand
+that open a connection too many, or lose a subscription.
+"""
 
 import os
 import subprocess
@@ -33,8 +37,9 @@ def dashboard(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) 
     if not VITE.exists():
         pytest.fail("This test needs the packages for development: run `./scripts/setup.sh dev`.")
     folder: Path = tmp_path_factory.mktemp("dashboard")
-    environment = {"PATH": os.environ["PATH"], "VITE_SERVER_URL": deployment.a.url}
+    environment = {"PATH": os.environ["PATH"], "VITE_SERVER_URL": deployment.a.url, "NODE_ENV": "development"}
     command = [str(VITE), "build", "examples/react", "--outDir", str(folder), "--logLevel", "error"]
+    command += ["--mode", "development", "--minify", "false"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stderr
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))

@@ -23,7 +23,8 @@ const commands = {
     if (tokens) options.getToken = async () => (tokens.length > 1 ? tokens.shift() : tokens[0]);
     const client = connect(url, { ...options, socket: { reconnectionDelay: 50, reconnectionDelayMax: 200 } });
     clients.set(id, client);
-    for (const name of ["state", "gap", "lag", "resumed", "error", "draining"]) client.on(name, (data) => report(id, name, data));
+    const names = ["state", "gap", "lag", "resumed", "error", "draining", "notice", "emergency"];
+    for (const name of names) client.on(name, (data) => report(id, name, data));
     client.on("event", (event, { replayed }) => report(id, replayed ? "replayed" : "event", event));
   },
 

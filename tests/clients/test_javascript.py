@@ -1,5 +1,6 @@
 """The JavaScript client against real servers."""
 
+import json
 import signal
 import time
 from collections.abc import Iterator
@@ -12,7 +13,23 @@ import pytest
 from tests.clients.javascript import Follower, JavaScript
 from tests.redis_server import RedisServer
 from tests.system.event_data import assert_contiguous, event, numbers, run_of
-from tests.system.stack import Server, Stack
+from tests.system.stack import Server, Stack, request
+
+#: Seconds within which a process that ends lets its clients go.
+DRAIN_S = 1
+
+JSON = {"Content-Type": "application/json"}
+
+#: As an operator does it in the admin, from another process.
+SEND_NOTICE = """
+import sys
+import django
+from wsproject.env import use_settings
+use_settings("wsproject.settings")
+django.setup()
+from events.control import send_notice
+assert send_notice(sys.argv[1], "Back at 10:00", "warning").outcome == "done"
+"""
 
 SECRET = "s" * 32
 JOURNAL = 150
@@ -44,8 +61,10 @@ def server(stack: Stack) -> Server:
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server without Redis that asks for the token `right`."""
-    with Stack(tmp_path_factory.mktemp("guarded"), WS_AUTH_TOKEN="right") as stack:
+    """A server without Redis that asks for the token `right`, or one that is signed."""
+    variables = {"WS_AUTH_TOKEN": "right", "WS_JWT_SECRET": SECRET, "WS_JWT_LEEWAY_S": "0"}
+    with Stack(tmp_path_factory.mktemp("guarded"), **variables) as stack:
+        assert stack.manage("bootstrap").wait() == 0
         yield stack.serve()
 
 
@@ -159,6 +178,50 @@ def test_a_killed_server_costs_nothing(javascript: JavaScript, stack: Stack) -> 
     assert again.code is None
 
 
+def test_a_process_that_is_about_to_end_is_left_when_it_says_so_and_costs_nothing(
+    javascript: JavaScript, stack: Stack, server: Server
+) -> None:
+    ending = stack.serve(WS_DRAIN_S=str(DRAIN_S))
+    client = javascript.connect(ending.url)
+    workflow = javascript.subscribe(client, {"workflow": "drain_wf"})
+    workflow.wait("live")
+    server.publish(*run_of(3, "drain_wf"))
+    workflow.wait_events(3)
+    ending.signal(signal.SIGTERM)
+    assert 0 < client.wait("draining")["reconnectInMs"] <= 1000 * DRAIN_S
+    assert client.wait_state(status="reconnecting")["reason"] == "the server process is about to end"
+    assert ending.wait() == 0
+    server.publish(*run_of(3, "drain_wf", start=3))
+    stack.serve(port=ending.port)
+    client.wait_state(ready=True)
+    server.publish(*run_of(3, "drain_wf", start=6))
+    assert numbers(workflow.wait_events(9)) == list(range(9))
+    assert workflow.wait("resumed")["recovered"] is True
+    assert client.all("gap") == []
+    javascript.call(client, "close")
+
+
+def test_operators_reach_the_application(javascript: JavaScript, client: Follower, stack: Stack, server: Server) -> None:
+    """The emergency state, which every client is told of, and a notice to this one."""
+    halt = {"state": "halt", "reason": "exchange maintenance"}
+    status, _ = request(f"{server.url}/api/emergency", json.dumps(halt).encode(), JSON)
+    assert status == 200
+    told = client.wait("emergency")
+    assert (told["state"], told["reason"]) == ("halt", "exchange maintenance")
+    assert told["since"]
+    late = javascript.connect(server.url)
+    assert late.wait("emergency") == told
+    assert request(f"{server.url}/api/emergency", b'{"state": "normal"}', JSON)[0] == 200
+    assert client.wait("emergency", 2)["state"] == "normal"
+
+    sid = client.wait_state(ready=True)["sid"]
+    assert stack.run("-c", SEND_NOTICE, sid).wait() == 0
+    notice = client.wait("notice")
+    assert (notice["level"], notice["message"]) == ("warning", "Back at 10:00")
+    assert late.all("notice") == []
+    javascript.call(late, "close")
+
+
 def test_what_is_not_kept_any_more_is_named(javascript: JavaScript, client: Follower, server: Server) -> None:
     early = javascript.subscribe(client, {"workflow": "trim_wf"})
     early.wait("live")
@@ -198,27 +261,24 @@ def signed(seconds: float) -> str:
     return jwt.encode({"sub": "js", "scope": "all", "exp": time.time() + seconds}, SECRET, "HS256")
 
 
-def test_a_token_that_ends_is_renewed_in_time_or_later_without_a_loss(javascript: JavaScript, tmp_path: Path) -> None:
-    with Stack(tmp_path, WS_JWT_SECRET=SECRET, WS_JWT_LEEWAY_S="0", WS_AUTH_TOKEN="right") as stack:
-        assert stack.manage("bootstrap").wait() == 0
-        server = stack.serve()
-        renewing = javascript.connect(server.url, tokens=[signed(8), signed(900)])
-        ended = javascript.connect(server.url, token=signed(8))
-        first, second = (javascript.subscribe(each, {"workflow": "jwt_wf"}) for each in (renewing, ended))
-        for each in (first, second):
-            each.wait("live")
-        assert ended.wait("error")["code"] == "token_expired"
-        ended.wait_state(ready=False, status="connected")
-        server.publish(*run_of(3, "jwt_wf"), token="right")
-        assert numbers(first.wait_events(3)) == [0, 1, 2]
-        javascript.call(ended, "authenticate", signed(900))
-        assert numbers(second.wait_events(3)) == [0, 1, 2]
-        second.wait("live", 2)
-        assert first.all("refused", "gap") == second.all("refused", "gap") == renewing.all("error") == []
-        assert len(first.all("live")) == 1
-        for client in (renewing, ended):
-            javascript.call(client, "close")
-            client.wait_state(status="disconnected")
+def test_a_token_that_ends_is_renewed_in_time_or_later_without_a_loss(javascript: JavaScript, guarded: Server) -> None:
+    renewing = javascript.connect(guarded.url, tokens=[signed(8), signed(900)])
+    ended = javascript.connect(guarded.url, token=signed(8))
+    first, second = (javascript.subscribe(each, {"workflow": "jwt_wf"}) for each in (renewing, ended))
+    for each in (first, second):
+        each.wait("live")
+    assert ended.wait("error")["code"] == "token_expired"
+    ended.wait_state(ready=False, status="connected")
+    guarded.publish(*run_of(3, "jwt_wf"), token="right")
+    assert numbers(first.wait_events(3)) == [0, 1, 2]
+    javascript.call(ended, "authenticate", signed(900))
+    assert numbers(second.wait_events(3)) == [0, 1, 2]
+    second.wait("live", 2)
+    assert first.all("refused", "gap") == second.all("refused", "gap") == renewing.all("error") == []
+    assert len(first.all("live")) == 1
+    for client in (renewing, ended):
+        javascript.call(client, "close")
+        client.wait_state(status="disconnected")
 
 
 def test_a_refusal_ends_a_subscription_and_nothing_else(javascript: JavaScript, client: Follower, server: Server) -> None:
