@@ -104,7 +104,7 @@ async def heap_mb(page: Page) -> int:
     session = await page.context.new_cdp_session(page)
     await session.send("HeapProfiler.collectGarbage")
     usage = await session.send("Runtime.getHeapUsage")
-    return round(usage["usedSize"] / 1e6)
+    return round(float(usage["usedSize"]) / 1e6)
 
 
 async def measure(server: Server) -> dict[str, Any]:

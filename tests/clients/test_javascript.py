@@ -62,8 +62,8 @@ def server(stack: Stack) -> Server:
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server without Redis that asks for the token `right`, or one that is signed."""
-    variables = {"WS_AUTH_TOKEN": "right", "WS_JWT_SECRET": SECRET, "WS_JWT_LEEWAY_S": "0"}
-    with Stack(tmp_path_factory.mktemp("guarded"), **variables) as stack:
+    folder = tmp_path_factory.mktemp("guarded")
+    with Stack(folder, WS_AUTH_TOKEN="right", WS_JWT_SECRET=SECRET, WS_JWT_LEEWAY_S="0") as stack:
         assert stack.manage("bootstrap").wait() == 0
         yield stack.serve()
 

@@ -1,5 +1,6 @@
 """How subscriptions are opened: the same with asyncio and without."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
@@ -13,7 +14,7 @@ TokenT = TypeVar("TokenT")
 SubscriptionT = TypeVar("SubscriptionT")
 
 
-class Opening(Generic[TokenT, SubscriptionT]):
+class Opening(ABC, Generic[TokenT, SubscriptionT]):
     """Subscriptions to one server. Each has a connection of its own, made when it is first iterated.
 
     url:               `http://localhost:8001`; https, ws and wss do as well, and so does a path before the server's own
@@ -57,6 +58,6 @@ class Opening(Generic[TokenT, SubscriptionT]):
         conversation = Conversation(found, types=types, snapshot=snapshot, resume=resume, renewable=callable(self._token))
         return self._open(Subscriber(self._link, conversation))
 
+    @abstractmethod
     def _open(self, subscriber: Subscriber) -> SubscriptionT:
         """The subscription over sockets of the one kind or the other."""
-        raise NotImplementedError
