@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Iterator
 from typing import Any, Final
@@ -15,7 +16,7 @@ from tests.redis_server import RedisServer
 from tests.system.clients import until
 from tests.system.conftest import Connect
 from tests.system.event_data import assert_delivered, run_of
-from tests.system.stack import Server, Stack, request
+from tests.system.stack import Server, Stack, await_condition, request
 
 SHARED: Final = "shared-secret-0123456789abcdef"
 JWT_SECRET: Final = "login-secret-" + "x" * 32
@@ -87,6 +88,17 @@ async def test_a_token_that_is_revoked_ends_in_every_process(
         assert not client.closed
         assert (await client.call("authenticate", {"token": made["token"]}))["code"] == "token_revoked"
     assert get(servers[0], "/metrics", made["token"])[0] == 401
+
+
+def test_tokens_of_requests_are_counted_by_what_became_of_them(servers: list[Server]) -> None:
+    assert get(servers[0], "/metrics", "not-a-token")[0] == 401
+    bearer = {"Authorization": f"Bearer {login(60, 'metrics')}"}
+
+    def results() -> set[str]:
+        _, text = request(f"{servers[0].url}/metrics?format=prometheus", headers=bearer)
+        return set(re.findall(r'^wsserver_http_authentications_total\{.*result="(\w+)".*\} [1-9]', text.decode(), re.MULTILINE))
+
+    await_condition(lambda: {"invalid_token", "valid"} <= results(), lambda: str(results()))
 
 
 def press(server: Server, sid: str, action: str) -> str:
