@@ -10,17 +10,23 @@ from wsproject.env import BadSetting, adopt_serve_flags, use_settings
 #: and leaves no garbage: with the interpreter's own thresholds the searches take up to a third of a short command's time.
 GC_THRESHOLDS = (50_000, 20, 20)
 
+#: What shells have for a command that was ended by SIGINT.
+INTERRUPTED = 130
+
 
 def main() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
     adopt_serve_flags(sys.argv)
     use_settings("wsproject.settings")
-    from django.core.management import execute_from_command_line
-
     try:
+        from django.core.management import execute_from_command_line
+
         execute_from_command_line(sys.argv)
     except BadSetting as error:
         sys.exit(f"manage.py: {error}")
+    except KeyboardInterrupt:
+        # Ctrl-C before the command was ready for it: a worker of several may still be loading when all are ended.
+        sys.exit(INTERRUPTED)
     finally:
         # The process ends: what it still holds need not be searched.
         gc.freeze()
