@@ -28,9 +28,6 @@ log = structlog.get_logger("events")
 
 Payload = dict[str, Any]
 
-#: Commands that begin in one turn of the event loop, of all clients together: between them, events are delivered.
-COMMANDS_PER_TURN = 1
-
 #: Characters of a token. Signed tokens with many claims have some thousand.
 MAX_TOKEN_LENGTH = 8_192
 Command = Callable[["CommandHandler", Session, Any], Awaitable[Payload]]
@@ -51,7 +48,8 @@ class CommandHandler:
         self._authority = authority
         self._stats = stats
         self._subscriber = Subscriber(hub)
-        self._turns = Turns(COMMANDS_PER_TURN)
+        # Commands of all clients begin in turns: between them, events are delivered.
+        self._turns = Turns()
         self._unauthenticated: dict[str, asyncio.TimerHandle] = {}
         # The connections of each token, and the token of each connection.
         self._connections = Tally(config.access.connections, config.access.per_token)

@@ -21,6 +21,10 @@ READ_S: Final = 0.001
 MOST_S: Final = 0.004
 SHARE: Final = 8
 
+#: Of connections that have only come, and of busy ones, one is read in a turn, and one more for each so many that wait: after a
+#: deploy thousands come at once, and they are not hostile.
+CROWD: Final = 64
+
 #: Bytes of one read: so many that it takes about half of `READ_S`. Of commands, 2 KB take more than that; of a body, much less.
 LEAST_BYTES: Final = 2_048
 MOST_BYTES: Final = 16_384
@@ -31,8 +35,8 @@ BUSY_SHARE: Final = 0.05
 
 
 class ReadingTurns:
-    """Which connections are read in this turn of the loop: those that are there first come first served, and one of those
-    that have only come or of those that keep the loop busy."""
+    """Which connections are read in this turn of the loop: those that are there first come first served, and a few of
+    those that have only come or of those that keep the loop busy."""
 
     def __init__(self) -> None:
         self._spent_s = 0.0
@@ -72,12 +76,18 @@ class ReadingTurns:
         enough = len(self._waiting) * (SHARE - 1) // SHARE
         while self._waiting and self._spent_s < (MOST_S if len(self._waiting) > enough else READ_S):
             self._waiting.popleft().read_on()
-        first, second = self._others
-        self._others = (second, first)
-        if first or second:
-            (first or second).popleft().read_on()
+        self._read_others()
         if self._waiting or self._new or self._busy:
             self.spent(0.0)
+
+    def _read_others(self) -> None:
+        first, second = self._others
+        self._others = (second, first)
+        others = first or second
+        for place in range(min(len(others), 1 + len(others) // CROWD)):
+            if place and self._spent_s >= MOST_S:
+                break
+            others.popleft().read_on()
 
 
 class PacedConnection(Server):

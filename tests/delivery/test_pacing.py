@@ -7,7 +7,7 @@ import pytest
 
 from events import pacing
 from events.pacing import ReadingTurns
-from events.turns import Turns
+from events.turns import CROWD, Turns
 
 
 class FakeConnection:
@@ -80,29 +80,60 @@ async def test_those_that_only_come_and_those_that_are_busy_do_not_hold_up_the_o
     assert all(client.read_in for client in crowd)
 
 
-async def test_so_many_begin_in_a_turn_in_the_order_in_which_they_came() -> None:
-    turns, loop, begun = Turns(2), Loop(), list[tuple[int, int]]()
+async def test_of_a_crowd_that_comes_at_once_more_are_read_in_a_turn_within_the_limit() -> None:
+    turns, loop = ReadingTurns(), Loop()
+    cheap = [FakeConnection(turns, loop, 0.0, new=True) for _ in range(2 * pacing.CROWD)]
+    for client in cheap:
+        client.arrive()
+    await loop.go_on(1)
+    assert sum(bool(client.read_in) for client in cheap) == 3
+    await loop.go_on(200)
+    dear = [FakeConnection(turns, loop, pacing.MOST_S, new=True) for _ in range(2 * pacing.CROWD)]
+    for client in dear:
+        client.arrive()
+    await loop.go_on(1)
+    assert sum(bool(client.read_in) for client in dear) == 1
 
-    async def begin(number: int) -> None:
-        await turns.take()
-        begun.append((loop.turn, number))
 
-    tasks = [asyncio.create_task(begin(number)) for number in range(6)]
-    await loop.go_on(10)
-    await asyncio.gather(*tasks)
-    assert [number for _, number in begun] == list(range(6))
-    assert max(Counter(turn for turn, _ in begun).values()) == 2
+class Beginners:
+    """So many who each want to begin."""
+
+    def __init__(self, number: int) -> None:
+        self.turns, self.loop = Turns(), Loop()
+        self.begun: list[tuple[int, int]] = []
+        self.tasks = [asyncio.create_task(self._begin(place)) for place in range(number)]
+
+    async def _begin(self, place: int) -> None:
+        await self.turns.take()
+        self.begun.append((self.loop.turn, place))
+
+    def per_turn(self) -> list[int]:
+        return [count for _, count in sorted(Counter(turn for turn, _ in self.begun).items())]
+
+
+async def test_one_begins_in_a_turn_in_the_order_in_which_they_came() -> None:
+    few = Beginners(6)
+    await few.loop.go_on(12)
+    assert [place for _, place in few.begun] == list(range(6))
+    assert max(few.per_turn()) == 1
+
+
+async def test_of_a_crowd_more_begin_in_a_turn() -> None:
+    many = Beginners(3 * CROWD)
+    await many.loop.go_on(4 * CROWD)
+    assert [place for _, place in many.begun] == list(range(3 * CROWD))
+    assert max(many.per_turn()) == 3
 
 
 async def test_who_gives_up_waiting_costs_nobody_a_turn() -> None:
-    turns = Turns(1)
-    first, second, third = (asyncio.create_task(turns.take()) for _ in range(3))
+    several = Beginners(3)
     await asyncio.sleep(0)
-    assert first.done()
-    third.cancel()
+    first, second, third = several.tasks
     second.cancel()
+    third.cancel()
     with pytest.raises(asyncio.CancelledError):
         await third
+    assert first.done()
     async with asyncio.timeout(5):
-        await turns.take()
-        await turns.take()
+        await several.turns.take()
+        await several.turns.take()
