@@ -293,22 +293,26 @@ class Relay:
             step = await ahead.get()
             if reader.reads_ahead:
                 ahead.task_done()
-            for gap in step.gaps:
-                await self._announce(gap)
-            if step.entries:
-                self._busy.add(reader.name)
-                await self._relay(reader.name, step)
+                await self._carry(reader, step)
             else:
-                self._busy.discard(reader.name)
-                if reader.durable and step.canary_at == self._canary_at:
-                    # Whoever emptied the bus took the canary as well.
-                    self._canary_at = 0.0
-            if self._busy:
-                self._drained.clear()
-            else:
-                self._drained.set()
-            if not reader.reads_ahead:
+                await self._carry(reader, step)
                 ahead.task_done()
+
+    async def _carry(self, reader: BusReader, step: _Step) -> None:
+        for gap in step.gaps:
+            await self._announce(gap)
+        if step.entries:
+            self._busy.add(reader.name)
+            await self._relay(reader.name, step)
+        else:
+            self._busy.discard(reader.name)
+            if reader.durable and step.canary_at == self._canary_at:
+                # Whoever emptied the bus took the canary as well.
+                self._canary_at = 0.0
+        if self._busy:
+            self._drained.clear()
+        else:
+            self._drained.set()
 
     async def _announce(self, gap: BusGap) -> None:
         """Say what an input could not read; what it read next comes after the gap."""

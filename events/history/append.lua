@@ -6,11 +6,10 @@
 -- script only checks that it knew them, and what belongs to one topic is one command.
 --
 -- KEYS  history (hash), fence (string), rejected (stream), bytes of the documents in it (string)
--- ARGV  as read below, in this order; then per event: its document; then packed as MessagePack, per topic other than `all`:
+-- ARGV  as read below, in this order; then packed as MessagePack: the documents of the events, and per topic other than `all`:
 --       name, the offset that the writer takes it to have, which of the events are its (counted from 1); then per dead letter:
---       source, field, reason, document, time, size; then how many executions, and unless there are none: their life in ms,
---       how many are kept in all and per topic, per execution: id, state; then packed, per topic that they have: name, number
---       and id of each of its executions
+--       source, field, reason, document, time, size; then the life of executions in ms, how many are kept in all and per topic,
+--       and packed: id and state of each, and per topic that they have: name, number and id of each of its executions
 -- Reply {'ok'}, or when nothing was written
 --       {'fenced', newest token}, {'moved', epoch, number} or {'offsets', the offset of each topic in order}
 
@@ -29,7 +28,7 @@ local recent_events, recent_ttl_ms = tonumber(take()), take()
 local journal_events, journal_ttl_ms = take(), take()
 local offset_ttl_ms = take()
 local dead_letters, dead_letter_bytes = tonumber(take()), tonumber(take())
-local event_count, rejected_count = tonumber(take()), tonumber(take())
+local rejected_count = tonumber(take())
 
 -- Lua writes large numbers as 1e+15 if it is let.
 local function digits(number)
@@ -58,9 +57,7 @@ local MOST_ARGUMENTS = 1000
 
 local base = root .. epoch .. ':'
 local journal = base .. 'journal'
-local before_events = arg
-arg = arg + event_count
-local topics = cmsgpack.unpack(take())
+local documents, topics = unpack(cmsgpack.unpack(take()))
 
 -- What the writer took the offsets for is what they are, or it has to think again.
 local offset_keys, offsets, known = {}, {'offsets'}, true
@@ -81,14 +78,14 @@ if not known then
 end
 
 local numbers = {}
-for index = 1, event_count do
+for index, document in ipairs(documents) do
   numbers[index] = digits(number + index)
-  redis.call('XADD', journal, numbers[index] .. '-0', 'd', ARGV[before_events + index])
+  redis.call('XADD', journal, numbers[index] .. '-0', 'd', document)
 end
 
 local oldest = number
-if event_count > 0 then
-  number = number + event_count
+if #documents > 0 then
+  number = number + #documents
   redis.call('XTRIM', journal, 'MAXLEN', '~', journal_events)
   redis.call('PEXPIRE', journal, journal_ttl_ms)
   oldest = tonumber(string.match(redis.call('XRANGE', journal, '-', '+', 'COUNT', 1)[1][1], '^%d+'))
@@ -105,11 +102,11 @@ end
 
 -- Adds to a topic's recent buffer. What later events of this step push out of it need not be written.
 local function keep_recent(key, places)
-  local documents = {}
+  local added = {}
   for index = math.max(1, #places - recent_events + 1), #places do
-    documents[#documents + 1] = ARGV[before_events + places[index]]
+    added[#added + 1] = documents[places[index]]
   end
-  if push(key, documents) > recent_events then
+  if push(key, added) > recent_events then
     redis.call('LTRIM', key, -recent_events, -1)
   end
   redis.call('PEXPIRE', key, recent_ttl_ms)
@@ -141,7 +138,7 @@ for place, topic in ipairs(topics) do
   index_numbers(index, places)
 end
 
-if event_count > 0 then
+if #documents > 0 then
   redis.call('HSET', KEYS[1], 'number', digits(number))
 end
 if cursor ~= '' then
@@ -187,25 +184,22 @@ local function forget_executions(listing, most)
   end
 end
 
-local execution_count = tonumber(take())
-if execution_count > 0 then
-  local execution_ttl_ms, most, most_per_topic = take(), tonumber(take()), tonumber(take())
-  for _ = 1, execution_count do
-    local id, state = take(), take()
-    redis.call('SET', base .. 'execution:' .. id, state, 'PX', execution_ttl_ms)
+local execution_ttl_ms, most, most_per_topic = take(), tonumber(take()), tonumber(take())
+local states, listings = unpack(cmsgpack.unpack(take()))
+for _, execution in ipairs(states) do
+  redis.call('SET', base .. 'execution:' .. execution[1], execution[2], 'PX', execution_ttl_ms)
+end
+for _, topic in ipairs(listings) do
+  local listing, members, added = base .. 'executions:' .. topic[1], topic[2], 0
+  for first = 1, #members, MOST_ARGUMENTS do
+    local upto = math.min(first + MOST_ARGUMENTS - 1, #members)
+    added = added + redis.call('ZADD', listing, unpack(members, first, upto))
   end
-  for _, topic in ipairs(cmsgpack.unpack(take())) do
-    local listing, members, added = base .. 'executions:' .. topic[1], topic[2], 0
-    for first = 1, #members, MOST_ARGUMENTS do
-      local upto = math.min(first + MOST_ARGUMENTS - 1, #members)
-      added = added + redis.call('ZADD', listing, unpack(members, first, upto))
-    end
-    if added > 0 and topic[1] == 'all' then
-      forget_executions(listing, most)
-    elseif added > 0 then
-      redis.call('ZREMRANGEBYRANK', listing, 0, -most_per_topic - 1)
-    end
-    redis.call('PEXPIRE', listing, execution_ttl_ms)
+  if added > 0 and topic[1] == 'all' then
+    forget_executions(listing, most)
+  elseif added > 0 then
+    redis.call('ZREMRANGEBYRANK', listing, 0, -most_per_topic - 1)
   end
+  redis.call('PEXPIRE', listing, execution_ttl_ms)
 end
 return {'ok'}

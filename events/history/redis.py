@@ -218,27 +218,13 @@ class RedisHistory:
             _milliseconds(limits.offset_ttl_s),
             limits.dead_letters,
             limits.dead_letter_bytes,
-            len(batch.events),
             len(batch.rejected),
+            _packed_events(placement),
         ]
-        args += [entry.document for entry in placement.entries]
-        args.append(_packed([(topic, before, placement.places[topic]) for topic, before in placement.before.items()]))
         for letter in batch.rejected:
             args += (letter.source, letter.field, letter.reason, letter.document, letter.at, letter.size)
-        return args + self._execution_args(batch.executions)
-
-    def _execution_args(self, executions: Sequence[Execution]) -> list[Any]:
-        if not executions:
-            return [0]
-        limits = self._limits
-        life = _milliseconds(limits.execution_ttl_s)
-        args: list[Any] = [len(executions), life, limits.executions, limits.executions_per_topic]
-        listings: dict[str, list[Any]] = {}
-        for execution in executions:
-            args += (execution.execution_id, encode(execution))
-            for topic in execution.topics:
-                listings.setdefault(topic, []).extend((execution.last, execution.execution_id))
-        args.append(_packed(list(listings.items())))
+        args += (_milliseconds(limits.execution_ttl_s), limits.executions, limits.executions_per_topic)
+        args.append(_packed_executions(batch.executions))
         return args
 
     def _recent_commands(self, epoch: str, topic: str) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -261,6 +247,19 @@ class RedisHistory:
 
     def _restless(self) -> Unavailable:
         return Unavailable(f"{self._link.where} lost the history {_ATTEMPTS} times during one read")
+
+
+def _packed_events(placement: Placement) -> bytes:
+    documents = [entry.document for entry in placement.entries]
+    return _packed((documents, [(topic, before, placement.places[topic]) for topic, before in placement.before.items()]))
+
+
+def _packed_executions(executions: Sequence[Execution]) -> bytes:
+    listings: dict[str, list[int | str]] = {}
+    for execution in executions:
+        for topic in execution.topics:
+            listings.setdefault(topic, []).extend((execution.last, execution.execution_id))
+    return _packed(([(execution.execution_id, encode(execution)) for execution in executions], list(listings.items())))
 
 
 def _packed(value: Any) -> bytes:

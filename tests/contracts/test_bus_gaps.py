@@ -41,6 +41,35 @@ async def add(link: RedisLink, keys: Keys, count: int, *options: Any, name: str 
     return [identifier.decode() for identifier in added]
 
 
+async def test_at_the_end_of_the_stream_a_read_waits_before_it_looks(
+    link: RedisLink, keys: Keys, reader: RedisStreamReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look is a round trip by which an event that comes alone would be later."""
+    looks: list[str] = []
+    look = reader._look
+
+    async def noted(place: Any, limit: int) -> Any:
+        looks.append(place.identifier)
+        return await look(place, limit)
+
+    monkeypatch.setattr(reader, "_look", noted)
+    await add(link, keys, 3)
+    read = await reader.read("", 2, 10)
+    read = await reader.read(read[-1].cursor, 2, 10)
+    assert len(looks) == 2
+    waiting = asyncio.create_task(reader.read(read[-1].cursor, 2, 10))
+    await eventually(lambda: blocked(link))
+    assert len(looks) == 2
+    await add(link, keys, 1, name="late")
+    assert documents(await waiting) == [b"late1"]
+    assert len(looks) == 3
+
+
+async def blocked(link: RedisLink) -> bool:
+    """Whether somebody waits for something to come."""
+    return b"blocked_clients:0" not in await link.call("INFO", "clients")
+
+
 # -- entries that were trimmed before they were read -------------------------------------------------------------------
 
 
