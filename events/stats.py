@@ -69,6 +69,8 @@ __all__ = [
 #: A component that has not answered for so long is not healthy.
 COMPONENT_TIMEOUT_S = 1.5
 
+#: What those are told of a reason who may not know it.
+WITHHELD: Final = "The reason is for those who may read metrics: send a token with the scope metrics, or log in to the admin."
 
 #: Journal entries that tell which topics are busy.
 LAST_EVENTS = 1_000
@@ -169,6 +171,13 @@ class Health:
     @property
     def healthy(self) -> bool:
         return self.state.healthy and self.events.healthy and self.process.healthy
+
+    def withheld(self) -> "Health":
+        """As far as anybody may know it: reasons name hosts, processes and files, so there is `WITHHELD` in their place."""
+        parts = {name: getattr(self, name) for name in ("state", "events", "process")}
+        kept = {name: replace(part, detail=part.detail and WITHHELD) for name, part in parts.items()}
+        emergency = replace(self.emergency, reason=self.emergency.reason and WITHHELD)
+        return replace(self, emergency=emergency, **kept)
 
 
 def snapshot() -> Snapshot:

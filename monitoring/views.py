@@ -16,8 +16,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from events.access.http import MayReadMetrics, ProtectedView
-from events.stats import Unavailable, health, reported, snapshot
+from events.access.http import BearerToken, MayReadMetrics, ProtectedView, StaffSession, may_read_metrics
+from events.stats import Health, Unavailable, health, reported, snapshot
 from monitoring.prometheus import CONTENT_TYPES, render
 from monitoring.serializers import HealthSerializer, MetricsSerializer, ReadySerializer, StatusSerializer, UnavailableSerializer
 
@@ -85,7 +85,23 @@ class OpenView(UncachedJSON):
     permission_classes = [AllowAny]
 
 
-class HealthView(OpenView):
+class TellingView(UncachedJSON):
+    """Answers everybody, and tells the reasons to those who may read metrics."""
+
+    authentication_classes = [BearerToken, StaffSession]
+    permission_classes = [AllowAny]
+
+    def perform_authentication(self, request: Request) -> None:
+        """Not now: a balancer must get its answer whatever credentials it sends."""
+
+    def health(self, request: Request) -> tuple[Health, int]:
+        """What this request may know, and the status code that says it in short."""
+        found = health()
+        code = status.HTTP_200_OK if found.healthy else status.HTTP_503_SERVICE_UNAVAILABLE
+        return found if may_read_metrics(request) else found.withheld(), code
+
+
+class HealthView(TellingView):
     """Whether this server can do its work."""
 
     @extend_schema(
@@ -93,7 +109,8 @@ class HealthView(OpenView):
         summary="Health",
         description=(
             "Asks each component for a sign of life. `details` says for each unhealthy one why, and what to do. "
-            "For load balancers: 200 means that clients can be sent here."
+            "For load balancers: 200 means that clients can be sent here. Where authentication is required, the reasons are "
+            "only for tokens with the scope `metrics` and for staff; everything else, and the status code, for everybody."
         ),
         tags=["Monitoring"],
         responses={
@@ -103,24 +120,22 @@ class HealthView(OpenView):
         examples=[OpenApiExample("Healthy", value=EXAMPLE_HEALTH, response_only=True, status_codes=["200"])],
     )
     def get(self, request: Request) -> Response:
-        current = health()
-        code = status.HTTP_200_OK if current.healthy else status.HTTP_503_SERVICE_UNAVAILABLE
+        current, code = self.health(request)
         return Response(HealthSerializer(current).data, code)
 
 
-class ReadyView(OpenView):
+class ReadyView(TellingView):
     """Whether clients can be sent to this server process now."""
 
     @extend_schema(
         operation_id="health_ready",
         summary="Readiness",
-        description="For load balancers and rolling updates: as `/health`, in one word and one sentence.",
+        description="For load balancers and rolling updates: as `/health`, in one word and one sentence, for the same readers.",
         tags=["Monitoring"],
         responses={200: OpenApiResponse(ReadySerializer, "Ready."), 503: OpenApiResponse(ReadySerializer, "Not ready.")},
     )
     def get(self, request: Request) -> Response:
-        current = health()
-        code = status.HTTP_200_OK if current.healthy else status.HTTP_503_SERVICE_UNAVAILABLE
+        current, code = self.health(request)
         return Response(ReadySerializer(current).data, code)
 
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser, AnonymousUser
+from django.db import DatabaseError
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import status
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
@@ -99,6 +100,15 @@ def grant_of(request: Request) -> Grant | None:
     if not settings.EVENTS.require_auth:
         return OPEN
     return request.auth if isinstance(request.auth, Grant) else None
+
+
+def may_read_metrics(request: Request) -> bool:
+    """Whether whoever sent this request may. Never raises: who cannot be identified now may not."""
+    try:
+        grant = grant_of(request)
+    except (APIException, Unavailable, DatabaseError):
+        return False
+    return grant is not None and grant.allows(METRICS)
 
 
 # -- what a view needs -------------------------------------------------------------------------------------------------

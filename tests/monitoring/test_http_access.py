@@ -7,7 +7,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
+from events.access import store
 from events.conf import EventsConfig
+from events.ports import Emergency, Unavailable
+from events.stats import WITHHELD
+from tests.monitoring.conftest import Elsewhere
 
 EVENT = {"type": "t", "execution_id": "x", "workflow_id": "w", "timestamp": "2026-01-24T10:00:00Z"}
 
@@ -36,6 +40,43 @@ def test_nobody_gets_in_without_a_token(client: Client, path: str) -> None:
 def test_what_balancers_ask_stays_open(client: Client) -> None:
     assert client.get("/status").status_code == 200
     assert client.get("/health").json()["websocket"] == {"connected_clients": 0, "total_connections": 0}
+
+
+def reasons(client: Client, headers: dict[str, str]) -> tuple[dict[str, str], str]:
+    """What `/health` and `/health/ready` tell of a server without a relay; that they tell it as 503."""
+    health, ready = (client.get(path, headers=headers) for path in ("/health", "/health/ready"))
+    assert (health.status_code, ready.status_code) == (503, 503)
+    assert health.json()["infrastructure"]["components"] == {"state": "healthy", "events": "unhealthy", "emergency": "halt"}
+    return health.json()["details"], ready.json()["reason"]
+
+
+@pytest.fixture
+def halted(elsewhere: Elsewhere) -> None:
+    elsewhere(lambda adapters: adapters.state.set_emergency(Emergency("halt", "Database db-7 is full.")))
+
+
+@pytest.mark.usefixtures("halted", "db")
+def test_the_reasons_of_health_are_for_those_who_may_read_metrics(client: Client) -> None:
+    _, narrow = store.create("narrow", ["all"])
+    for headers in ({}, bearer("wrong"), bearer(narrow), {"authorization": "Basic c2VjcmV0"}):
+        assert reasons(client, headers) == ({"events": WITHHELD, "emergency": WITHHELD}, WITHHELD)
+    details, reason = reasons(client, bearer("secret"))
+    assert details == {"events": reason, "emergency": "Database db-7 is full."}
+    assert "runbus" in reason
+
+
+@pytest.mark.usefixtures("halted")
+def test_staff_reads_the_reasons_of_health(operator: Client) -> None:
+    assert "runbus" in reasons(operator, {})[1]
+
+
+@pytest.mark.usefixtures("halted")
+def test_health_answers_when_a_token_cannot_be_checked(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unavailable(token: str) -> None:
+        raise Unavailable("The database does not answer.")
+
+    monkeypatch.setattr(store, "find", unavailable)
+    assert reasons(client, bearer(store.PREFIX + "_" + "0" * 16 + "_" + "x" * 43))[1] == WITHHELD
 
 
 @pytest.mark.parametrize("path", GUARDED)
