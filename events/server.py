@@ -63,6 +63,7 @@ class EventServer(Server):
                 ping_interval_s=self.ping_interval,
                 ping_timeout_s=self.ping_timeout,
             ),
+            self.application.refused,
         )
         if inherited is not None:
             # daphne wants to be told of an address at first.

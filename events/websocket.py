@@ -20,8 +20,11 @@ from events.protocol.frames import binary_frame, close_frame, ping_frame, pong_f
 from events.protocol.websocket import (
     ABNORMAL,
     INTERNAL_ERROR,
+    INVALID_DATA,
     NO_CODE,
     NORMAL,
+    PROTOCOL_ERROR,
+    TOO_BIG,
     Closing,
     FrameReader,
     Ping,
@@ -40,6 +43,9 @@ APPLICATION_TIMEOUT_S: Final = 10.0
 
 #: Pings of a client that does not read are not answered while so many bytes wait for it.
 PONG_BACKLOG: Final = 65_536
+
+#: Under which rule a violation is counted, by the code that tells the client of it.
+RULES: Final = {TOO_BIG: "body", INVALID_DATA: "utf8", PROTOCOL_ERROR: "framing"}
 
 REFUSED: Final = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 FAILED: Final = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -178,6 +184,7 @@ class WebSocket:
                 self._say_goodbye(None if code == NO_CODE else code)
                 self._lose()
             case Violation(code, message):
+                self._house.refused(RULES[code])
                 log.info("websocket_violation", reason=message, code=code)
                 self._code = code
                 self._say_goodbye(code)
@@ -237,12 +244,16 @@ class WebSocket:
 
 
 class WebSocketHouse:
-    """The WebSockets of one server process, and what runs on each."""
+    """The WebSockets of one server process, and what runs on each.
 
-    def __init__(self, application: Application, limits: SocketLimits) -> None:
+    refused: is told the rule (of `RULES`) that a client broke
+    """
+
+    def __init__(self, application: Application, limits: SocketLimits, refused: Callable[[str], None]) -> None:
         self._application = application
         self._sockets: set[WebSocket] = set()
         self.limits = limits
+        self.refused = refused
 
     def __len__(self) -> int:
         return len(self._sockets)

@@ -283,6 +283,34 @@ async def test_dead_letters_are_capped_in_bytes(build: Build) -> None:
     assert await history.rejected(10) == [letter(13)]
 
 
+async def test_huge_dead_letters_push_out_the_oldest_whatever_their_number(build: Build) -> None:
+    """What is kept of an event that is too large is as much as the largest that is taken."""
+    bound, size = 4_500_000, 1_000_000
+    history = build(dead_letter_bytes=bound, dead_letters=100)
+    await write(history, rejected=[letter(number) for number in range(50)])
+    for number in range(100, 103):
+        await write(history, rejected=[huge(number, size), huge(number + 10, size)])
+        assert await kept_bytes(history) <= bound
+    assert [found.at for found in await history.rejected(1_000)] == [huge(n, size).at for n in (112, 102, 111, 101)]
+    # More in one step than is kept in all: its last ones stay.
+    await write(history, rejected=[huge(number, size) for number in range(200, 206)])
+    assert [found.at for found in await history.rejected(1_000)] == [huge(n, size).at for n in (205, 204, 203, 202)]
+    # The room that is left is there for small ones, and the room of one that is discarded too.
+    await write(history, rejected=[letter(number) for number in range(50)])
+    assert (await history.dead_letters(), await kept_bytes(history) <= bound) == (54, True)
+    assert await history.discard((await history.rejected(1_000))[-1].letter_id)
+    await write(history, rejected=[huge(250, size)])
+    assert (await history.dead_letters(), await kept_bytes(history) <= bound) == (54, True)
+
+
+def huge(number: int, size: int) -> DeadLetter:
+    return replace(letter(number), document=b"x" * size, size=40 * size)
+
+
+async def kept_bytes(history: History) -> int:
+    return sum(len(found.document) for found in await history.rejected(1_000))
+
+
 async def test_dead_letters_are_read_in_pages_and_by_id(history: History) -> None:
     await write(history, rejected=[letter(number) for number in range(5)])
     first = await history.rejected(2)

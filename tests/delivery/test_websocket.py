@@ -61,7 +61,8 @@ class World:
         self.received: list[dict[str, Any]] = []
         self.release = asyncio.Event()
         self.failure: Exception | None = None
-        self.house = WebSocketHouse(self.application, LIMITS)
+        self.refused: list[str] = []
+        self.house = WebSocketHouse(self.application, LIMITS, self.refused.append)
         self.house.open(self.connection, {"type": "websocket"}, KEY)
 
     @property
@@ -159,9 +160,11 @@ async def test_the_application_closes_and_a_client_that_does_not_agree_is_cut(wo
     await until(lambda: world.connection.told[-1] == "abort")
 
 
-async def test_a_violation_is_told_by_its_code(world: World) -> None:
+async def test_a_violation_is_told_by_its_code_and_counted_once(world: World) -> None:
     await world.accept()
     world.hear(Opcode.TEXT, b"\xff")
+    world.hear(Opcode.TEXT, b"\xff")
+    assert world.refused == ["utf8"]
     assert world.client.recv(100) == b"\x88\x02\x03\xef"
     world.socket.connectionLost()
     await turns()

@@ -16,6 +16,9 @@ ENGINE = "/socket.io/?EIO=4&transport=websocket"
 MANY_MB = 40_000_000
 HEAD_BYTES = 4_096
 
+#: More than a message may have, and far less than a body of HTTP.
+MESSAGE_BYTES = 1_100_000
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
@@ -89,6 +92,25 @@ def test_a_body_of_40_mb_is_refused_with_the_reason_wherever_it_goes(server: Ser
     status, answer = request(server.url + path, body, {"Content-Type": "application/json"})
     assert (status, json.loads(answer)) == (413, {"message": "The body is too large for this server."})
     await_counted(server, "body", before)
+
+
+def test_a_polling_body_over_the_limit_of_messages_is_counted(server: Server) -> None:
+    before = counted(server, "body")
+    assert request(f"{server.url}/socket.io/?EIO=4&transport=polling&sid=x", b"4" + b"x" * MESSAGE_BYTES)[0] == 413
+    await_counted(server, "body", before)
+
+
+@pytest.mark.parametrize("path", [ENGINE, "/ws/events"])
+@pytest.mark.parametrize(
+    ("rule", "text", "reserved"), [("body", b"4" * (MESSAGE_BYTES + 1), 0), ("utf8", b"4\xff", 0), ("framing", b"4", 5)]
+)
+async def test_frames_that_are_refused_are_counted(server: Server, path: str, rule: str, text: bytes, reserved: int) -> None:
+    before = await asyncio.to_thread(counted, server, rule)
+    async with raw_websocket(server, path) as socket:
+        await socket.read_text()
+        socket.write(0x1, text, reserved=reserved)
+        await socket.read_to_end()
+    await asyncio.to_thread(await_counted, server, rule, before)
 
 
 HEAD = b"GET /status HTTP/1.1\r\nHost: localhost\r\n"
