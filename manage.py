@@ -2,6 +2,7 @@
 """Runs the project's commands; `manage.py help` lists them."""
 
 import gc
+import signal
 import sys
 
 from wsproject.env import BadSetting, adopt_serve_flags, use_settings
@@ -14,8 +15,15 @@ GC_THRESHOLDS = (50_000, 20, 20)
 INTERRUPTED = 130
 
 
+#: Commands that take signals in their own way once they run. Until then Ctrl-C ends them there and then: as an exception, it
+#: can come up in the middle of any import, also of one that takes it for something else.
+SIGNALLED = ("serve", "runbus")
+
+
 def main() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
+    if sys.argv[1:2] and sys.argv[1] in SIGNALLED:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     adopt_serve_flags(sys.argv)
     use_settings("wsproject.settings")
     try:
@@ -25,7 +33,6 @@ def main() -> None:
     except BadSetting as error:
         sys.exit(f"manage.py: {error}")
     except KeyboardInterrupt:
-        # Ctrl-C before the command was ready for it: a worker of several may still be loading when all are ended.
         sys.exit(INTERRUPTED)
     finally:
         # The process ends: what it still holds need not be searched.

@@ -9,6 +9,7 @@
   const refreshMs = 5000;
   const patienceMs = 10000;
   const heightPx = 180;
+  const shortestS = 120;
   const processes = document.getElementById("chart-process");
   const state = document.getElementById("chart-state");
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
@@ -27,6 +28,8 @@
     { title: "Rejected events per second", unit: "/s", format: short, lines: [["rejected", "rejected"]] },
   ];
 
+  // Seconds between two ticks, whose labels are minutes.
+  const MINUTES = [60, 120, 300, 600, 900];
   const WHOLE_STEPS = [1, 10, 100, 1000, 10000, 100000].flatMap((power) => [power, 2 * power, 5 * power]);
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -46,10 +49,10 @@
     return last.filter(Boolean).join(", ") || "nothing measured";
   }
 
-  // Also with few samples the axis is the whole hour: it ends with the newest one.
-  function lastHour() {
+  // The axis grows with what there is to see, up to the whole hour; a single sample does not become all of it.
+  function span() {
     const end = found.at.at(-1) ?? Date.now() / 1000;
-    return [end - 3600, end];
+    return [end - Math.max(shortestS, end - (found.at[0] ?? end)), end];
   }
 
   function options(chart, width) {
@@ -59,9 +62,9 @@
       width,
       height: heightPx,
       cursor: { sync: { key: "hour" } },
-      scales: { x: { range: lastHour }, y: { range: (plot, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+      scales: { x: { range: span }, y: { range: (plot, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
       axes: [
-        { ...axis, values: (plot, ticks) => ticks.map((at) => new Date(at * 1000).toISOString().slice(11, 16)) },
+        { ...axis, incrs: MINUTES, values: (plot, ticks) => ticks.map((at) => new Date(at * 1000).toISOString().slice(11, 16)) },
         { ...axis, size: 60, incrs: chart.format === whole ? WHOLE_STEPS : undefined, values: (plot, ticks) => ticks.map((value) => chart.format(value)) },
       ],
       series: [

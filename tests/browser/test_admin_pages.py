@@ -9,7 +9,7 @@ import pytest_asyncio
 from playwright.async_api import expect
 
 from tests.browser.conftest import Deployment, Publish
-from tests.browser.pages import Tabs
+from tests.browser.pages import WANTS_PICTURES, Tabs
 from tests.system.clients import PlainClient, until
 from tests.system.event_data import event, run_of
 
@@ -51,8 +51,23 @@ TRADE: Final = [
 ]
 
 
+async def some_minutes(deployment: Deployment, publish: Publish) -> None:
+    """Clients that come, and events at several rates, for charts that are to be looked at."""
+    clients = []
+    for rate in (8, 20, 35, 14):
+        clients += [await PlainClient().connect(deployment.b.ws_url) for _ in range(rate)]
+        for client in clients[-rate:]:
+            await client.call("subscribe_workflow", {"workflow_id": "dashboard"})
+        await publish(run_of(rate * 30, "dashboard"), per_second=rate)
+    for client in clients:
+        await client.close()
+
+
+@pytest.mark.timeout(240 if WANTS_PICTURES else 60)
 async def test_the_dashboard_draws_the_last_hour(deployment: Deployment, tabs: Tabs, publish: Publish) -> None:
     admin = await tabs.admin(deployment.a)
+    if WANTS_PICTURES:
+        await some_minutes(deployment, publish)
     await publish(run_of(20, "dashboard"))
     await admin.visit(deployment.a, "dashboard")
     await expect(admin.page.locator(".components .ill")).to_have_count(0)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -147,7 +148,7 @@ class Stack:
             "ENV_FILE": "",
             "DEMO": "0",
             "DATABASE_URL": f"sqlite:///{folder / 'database.sqlite3'}",
-            "WS_REDIS_PREFIX": f"system-{os.getpid()}-{id(self)}",
+            "WS_REDIS_PREFIX": f"system-{secrets.token_hex(6)}",
             "PYTHONUNBUFFERED": "1",
             **({"REDIS_URL": redis.url} if redis is not None else {}),
             **variables,

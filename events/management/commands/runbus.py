@@ -38,6 +38,8 @@ class Command(BaseCommand):
         if options["check"]:
             self._check()
         else:
+            # From here on it ends properly (`manage.py`).
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             asyncio.run(self._run(config, burst=options["burst"]))
 
     def _check(self) -> None:

@@ -1,6 +1,7 @@
 """`manage.py serve`: the server, under daphne."""
 
 import asyncio
+import signal
 import sys
 from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Callable
@@ -58,6 +59,8 @@ class Command(BaseCommand):
 
     def _serve(self, announce: Callable[[], None], inherited: Inherited | None) -> None:
         application = import_string(settings.ASGI_APPLICATION)
+        # The server takes Ctrl-C where nobody else has (`manage.py`).
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         run_server(application, settings.WS_HOST, settings.WS_PORT, announce, inherited)
 
     def _run_workers(self) -> None:
