@@ -85,8 +85,11 @@ class EventBus(Protocol):
     async def publish(self, documents: Sequence[bytes]) -> list[str]:
         """Put documents on the bus, in order; returns the bus's id of each. When it returns, the bus has them all."""
 
-    async def publish_canary(self) -> None:
-        """Put an entry on the bus that is no event and says nothing, among the documents, for the relay alone."""
+    async def publish_canary(self, *, trim: bool) -> None:
+        """Put an entry on the bus that is no event and says nothing, among the documents, for the relay alone.
+
+        With `trim`, what is beyond the bus's bound leaves it as when documents are published. Without, nothing does.
+        """
 
     async def close(self) -> None: ...
 

@@ -29,7 +29,8 @@ class MemoryBus:
         """All of the documents or, when there is no room for them, none."""
         return self._add(documents)
 
-    async def publish_canary(self) -> None:
+    async def publish_canary(self, *, trim: bool) -> None:
+        """Nothing is ever trimmed here."""
         self._add([None])
 
     def _add(self, documents: Sequence[bytes | None]) -> list[str]:

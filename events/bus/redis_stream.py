@@ -45,9 +45,10 @@ class RedisStreamBus:
         )
         return [identifier.decode() for identifier in added]
 
-    async def publish_canary(self) -> None:
+    async def publish_canary(self, *, trim: bool) -> None:
         """Who else reads the stream sees an entry without the field `event`."""
-        await self._link.call("XADD", self._keys.bus, "MAXLEN", "~", self._events, "*", CANARY, "")
+        bound = ("MAXLEN", "~", self._events) if trim else ()
+        await self._link.call("XADD", self._keys.bus, *bound, "*", CANARY, "")
 
     async def close(self) -> None:
         """Nothing to close: the link belongs to whoever made it."""

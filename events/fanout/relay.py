@@ -199,6 +199,7 @@ class Relay:
     async def _lead(self) -> None:
         self._position = await _retry(self._history.position)
         self._folder.clear()
+        self._busy.update(reader.name for reader in self._readers)
         self.leading = True
         log.info("relay_leads", owner=self._owner, fence=self._fence, epoch=self._position.epoch, number=self._position.number)
         async with asyncio.TaskGroup() as tasks:
@@ -238,12 +239,16 @@ class Relay:
             await asyncio.sleep(TRIM_INTERVAL_S)
 
     async def _send_canaries(self, bus: EventBus) -> None:
-        """Send the next one when the last one came through: many would push events off a bus that nobody reads."""
+        """Send the next one when the last one came through: many would fill a bus that nobody reads.
+
+        While documents wait, more of them perhaps than the bus's bound, a canary must not push them off: whoever published
+        them may have chosen to keep more.
+        """
         while True:
             if not self._canary_at:
                 self._canary_at = self._clock()
                 try:
-                    await bus.publish_canary()
+                    await bus.publish_canary(trim=not self._busy)
                 except Unavailable as error:
                     log.warning("relay_canary_failed", reason=str(error))
                     self._canary_at = 0.0

@@ -146,7 +146,7 @@ async def test_publish_returns_one_id_each_and_the_bus_has_them(bus_and_reader: 
 async def test_a_canary_comes_among_the_documents_and_is_none(bus_and_reader: tuple[EventBus, BusReader]) -> None:
     bus, reader = bus_and_reader
     await bus.publish([b"a"])
-    await bus.publish_canary()
+    await bus.publish_canary(trim=True)
     await bus.publish([b"canary"])
     entries = await reader.read("", 10, 0)
     assert [(entry.document, entry.canary) for entry in entries] == [(b"a", False), (b"", True), (b"canary", False)]
@@ -202,6 +202,17 @@ async def test_the_stream_is_capped(link: RedisLink, keys: Keys) -> None:
     for _ in range(5):
         await bus.publish([b"x"] * 100)
     assert 200 <= len(await reader.read("", 1000, 0)) <= 300
+
+
+async def test_a_canary_pushes_off_nothing_that_waits(link: RedisLink, keys: Keys) -> None:
+    """Executors that trim nothing may have more on the stream than this server would keep."""
+    bus, reader = RedisStreamBus(link, keys, 200), RedisStreamReader(link, keys)
+    for _ in range(500):
+        await link.call("XADD", keys.bus, "*", "event", "{}")
+    await bus.publish_canary(trim=False)
+    assert len(await reader.read("", 1000, 0)) == 501
+    await bus.publish_canary(trim=True)
+    assert 200 <= len(await RedisStreamReader(link, keys).read("", 1000, 0)) <= 300
 
 
 async def test_a_slow_relay_makes_the_pubsub_input_drop_the_newest_and_count(link: RedisLink, keys: Keys) -> None:

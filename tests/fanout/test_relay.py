@@ -535,7 +535,7 @@ async def test_there_is_one_canary_on_its_way_and_no_more(monkeypatch: pytest.Mo
 
 async def test_a_canary_that_a_relay_before_left_behind_tells_nothing() -> None:
     bench = Bench()
-    await bench.bus.publish_canary()
+    await bench.bus.publish_canary(trim=False)
     async with running(bench.relay()):
         await bench.bus.publish(documents(1, 1))
         await bench.all_written(1)
@@ -549,20 +549,22 @@ async def test_a_canary_that_was_thrown_off_the_bus_is_followed_by_another(monke
     lossy = LossyBus()
     relay = bench.relay("r1", bench.bus.reader(), bus=lossy)
     async with running(relay):
-        await until(lambda: lossy.canaries >= 3)
+        await until(lambda: len(lossy.trims) >= 3)
+    assert not lossy.trims[0], "before the bus was read to its end"
+    assert lossy.trims[-1]
 
 
 class LossyBus:
     """A bus that loses canaries."""
 
     def __init__(self) -> None:
-        self.canaries = 0
+        self.trims: list[bool] = []
 
     async def publish(self, documents: Sequence[bytes]) -> list[str]:
         raise NotImplementedError
 
-    async def publish_canary(self) -> None:
-        self.canaries += 1
+    async def publish_canary(self, *, trim: bool) -> None:
+        self.trims.append(trim)
 
     async def close(self) -> None:
         """Nothing to close."""
