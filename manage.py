@@ -5,11 +5,8 @@ import gc
 import signal
 import sys
 
+from events.collector import search_rarely
 from wsproject.env import BadSetting, adopt_serve_flags, use_settings
-
-#: How much is allocated between two searches for cyclic garbage, by generation. Loading the project allocates a great deal
-#: and leaves no garbage: with the interpreter's own thresholds the searches take up to a third of a short command's time.
-GC_THRESHOLDS = (50_000, 20, 20)
 
 #: What shells have for a command that was ended by SIGINT.
 INTERRUPTED = 130
@@ -21,7 +18,8 @@ SIGNALLED = ("serve", "runbus")
 
 
 def main() -> None:
-    gc.set_threshold(*GC_THRESHOLDS)
+    # Loading allocates a great deal and leaves no garbage: searching for it took up to a third of a short command's time.
+    search_rarely()
     if sys.argv[1:2] and sys.argv[1] in SIGNALLED:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     adopt_serve_flags(sys.argv)

@@ -7,6 +7,11 @@ from typing import Final
 YOUNG: Final = 50_000
 
 
+def search_rarely() -> None:
+    """Wait for more new objects before they are looked at."""
+    gc.set_threshold(YOUNG, *gc.get_threshold()[1:])
+
+
 def settle() -> None:
     """To be called once, when a process has loaded what it runs on: all of that is never looked at again.
 
@@ -14,4 +19,4 @@ def settle() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG, *gc.get_threshold()[1:])
+    search_rarely()

@@ -14,16 +14,14 @@ from typing import Any, Final
 
 from twisted.internet.tcp import Server
 
+from events.turns import places
+
 #: How long clients are read in one turn of the loop. A read that has begun is finished: a handshake takes 1 to 2 ms.
 READ_S: Final = 0.001
 
 #: How long when many wait: of those, an eighth is read in a turn, so that nobody waits much longer than eight turns.
 MOST_S: Final = 0.004
 SHARE: Final = 8
-
-#: Of connections that have only come, and of busy ones, one is read in a turn, and one more for each so many that wait: after a
-#: deploy thousands come at once, and they are not hostile.
-CROWD: Final = 64
 
 #: Bytes of one read: so many that it takes about half of `READ_S`. Of commands, 2 KB take more than that; of a body, much less.
 LEAST_BYTES: Final = 2_048
@@ -36,7 +34,7 @@ BUSY_SHARE: Final = 0.05
 
 class ReadingTurns:
     """Which connections are read in this turn of the loop: those that are there first come first served, and a few of
-    those that have only come or of those that keep the loop busy."""
+    those that have only come or of those that keep the loop busy: as many as commands begin in a turn."""
 
     def __init__(self) -> None:
         self._spent_s = 0.0
@@ -84,7 +82,7 @@ class ReadingTurns:
         first, second = self._others
         self._others = (second, first)
         others = first or second
-        for place in range(min(len(others), 1 + len(others) // CROWD)):
+        for place in range(min(len(others), places(len(others)))):
             if place and self._spent_s >= MOST_S:
                 break
             others.popleft().read_on()

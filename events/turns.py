@@ -8,6 +8,11 @@ from typing import Final
 CROWD: Final = 64
 
 
+def places(waiting: int) -> int:
+    """How many of those that wait may begin in this turn."""
+    return 1 + waiting // CROWD
+
+
 class Turns:
     """Lets one begin in each turn of the loop, and a few when many wait; the others wait, first come first served."""
 
@@ -28,13 +33,13 @@ class Turns:
         await turn
 
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
-        places = 1 + len(self._waiting) // CROWD
-        while self._waiting and places:
+        left = places(len(self._waiting))
+        while self._waiting and left:
             turn = self._waiting.popleft()
             # Who gave up takes no place.
             if not turn.done():
                 turn.set_result(None)
-                places -= 1
-        self._begun = places == 0 or bool(self._waiting)
+                left -= 1
+        self._begun = left == 0 or bool(self._waiting)
         if self._begun:
             loop.call_soon(self._next, loop)

@@ -82,13 +82,13 @@ async def test_those_that_only_come_and_those_that_are_busy_do_not_hold_up_the_o
 
 async def test_of_a_crowd_that_comes_at_once_more_are_read_in_a_turn_within_the_limit() -> None:
     turns, loop = ReadingTurns(), Loop()
-    cheap = [FakeConnection(turns, loop, 0.0, new=True) for _ in range(2 * pacing.CROWD)]
+    cheap = [FakeConnection(turns, loop, 0.0, new=True) for _ in range(2 * CROWD)]
     for client in cheap:
         client.arrive()
     await loop.go_on(1)
     assert sum(bool(client.read_in) for client in cheap) == 3
     await loop.go_on(200)
-    dear = [FakeConnection(turns, loop, pacing.MOST_S, new=True) for _ in range(2 * pacing.CROWD)]
+    dear = [FakeConnection(turns, loop, pacing.MOST_S, new=True) for _ in range(2 * CROWD)]
     for client in dear:
         client.arrive()
     await loop.go_on(1)
