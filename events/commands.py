@@ -176,7 +176,7 @@ class CommandHandler:
         token = _object(data, "token").get("token")
         try:
             with attempt(session.client.address, self._config):
-                grant = await self._identify(token)
+                grant = await self._identify(session, token)
         except TooManyAttempts as refusal:
             self._hub.counters.count("refused", "attempts")
             raise CommandError(errors.TOO_MANY_ATTEMPTS, str(refusal), "token") from None
@@ -199,13 +199,13 @@ class CommandHandler:
         self.regrant(session, grant)
         return answer
 
-    async def _identify(self, token: Any) -> Grant:
+    async def _identify(self, session: Session, token: Any) -> Grant:
         if not self._config.require_auth and not self._config.auth_tokens and not self._config.jwt.enabled:
             return OPEN
         try:
             return await self._authority.identify(_checked_token(token))
         except Unavailable as error:
-            log.warning("authentication_unavailable", reason=str(error))
+            log.warning("authentication_unavailable", sid=session.sid, reason=str(error))
             message = "Your token cannot be checked now. Try again in a few seconds."
             raise CommandError(errors.AUTHENTICATION_UNAVAILABLE, message) from error
 

@@ -64,6 +64,7 @@ class EngineConnection:
         "_worker",
         "app",
         "client",
+        "client_sid",
         "pipe",
         "session",
     )
@@ -84,6 +85,9 @@ class EngineConnection:
         self.session = session
         self.pipe = pipe
         self.client = client
+        #: By which clients, operators and the log know who this is; empty until the client has said what it wants. (Engine.IO's
+        #: own id is the key to a long-polling session.)
+        self.client_sid = ""
         self._flood = TokenBucket(endpoint.flood)
         self.app: EngineApp = endpoint.make_app(self)
 
@@ -126,7 +130,7 @@ class EngineConnection:
 
     def fail(self, error: ProtocolError) -> None:
         """The peer broke the protocol."""
-        log.info("protocol_error", sid=self.sid, reason=str(error))
+        log.info("protocol_error", sid=self.client_sid, reason=str(error))
         self.close("parse error")
 
     def _act(self, actions: list[Action]) -> None:
@@ -163,7 +167,7 @@ class EngineConnection:
         except ProtocolError as error:
             self.fail(error)
         except Exception:
-            log.exception("message_failed", sid=self.sid)
+            log.exception("message_failed", sid=self.client_sid)
             self.close("server error")
         finally:
             self._worker = self._inbox = None

@@ -90,6 +90,11 @@ class WebSocketConsumer(LeanConsumer):
     _closers: ClassVar[set[asyncio.Task[None]]] = set()
     pipe: ClosablePipe | None = None
 
+    @property
+    def sid(self) -> str:
+        """Of the client; empty while it has none."""
+        return ""
+
     async def refuse(self, refusal: Exception, transport: str = "websocket") -> None:
         """Do not accept the socket; a client that is welcome later is told so by a close code, which needs a socket."""
         log.info("handshake_refused", transport=transport, address=self.client.address, reason=str(refusal))
@@ -103,6 +108,8 @@ class WebSocketConsumer(LeanConsumer):
     async def accept(self) -> ClosablePipe:
         await self.send({"type": "websocket.accept"})
         self.pipe = websocket_pipe(self.base_send)
+        # Whoever serves the socket wants to say in the log whose it is.
+        self.scope.get("about", {})["sid"] = lambda: self.sid
         # Nobody asks for them any more, and they are up to a fifth of what an idle client takes.
         self.scope["headers"] = []
         return self.pipe
@@ -121,7 +128,7 @@ class WebSocketConsumer(LeanConsumer):
         try:
             await self.send({"type": "websocket.close", "code": code})
         except Exception as error:
-            log.debug("close_failed", reason=repr(error))
+            log.debug("close_failed", sid=self.sid, reason=repr(error))
 
 
 class EngineWebSocketConsumer(WebSocketConsumer):
@@ -131,6 +138,11 @@ class EngineWebSocketConsumer(WebSocketConsumer):
         self.endpoint = endpoint
         self.connection: EngineConnection | None = None
         self.probed: EngineConnection | None = None
+
+    @property
+    def sid(self) -> str:
+        connection = self.connection or self.probed
+        return connection.client_sid if connection is not None else ""
 
     async def websocket_connect(self, message: dict[str, Any]) -> None:
         try:
@@ -152,7 +164,7 @@ class EngineWebSocketConsumer(WebSocketConsumer):
             probed.begin_upgrade(self.hang_up)
         except RequestError as error:
             # Accepted and closed rather than refused: the session lives, and its client must not take this for an error.
-            log.info("upgrade_refused", sid=probed.sid, reason=error.message)
+            log.info("upgrade_refused", sid=probed.client_sid, reason=error.message)
             self.hang_up()
             return
         self.probed = probed
@@ -189,7 +201,7 @@ class EngineWebSocketConsumer(WebSocketConsumer):
         try:
             result = probed.session.receive_probe(frame)
         except ProtocolError as error:
-            log.info("upgrade_failed", sid=probed.sid, reason=str(error))
+            log.info("upgrade_failed", sid=probed.client_sid, reason=str(error))
             self.probed = None
             probed.cancel_upgrade()
             return
@@ -315,6 +327,10 @@ class PlainWebSocketConsumer(WebSocketConsumer):
     def __init__(self, endpoint: "PlainEndpoint") -> None:
         self.endpoint = endpoint
         self.app: PlainApp | None = None
+
+    @property
+    def sid(self) -> str:
+        return self.app.session.sid if self.app is not None else ""
 
     async def websocket_connect(self, message: dict[str, Any]) -> None:
         client = self.client

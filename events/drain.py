@@ -33,7 +33,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 def window_for(clients: int, longest_s: float) -> float:
-    """Seconds over which so many clients are spread."""
+    """Seconds that bound the rate: no second is to see more of so many clients come back than this divides them into."""
     return min(longest_s, clients / LEAST_RATE)
 
 
@@ -55,15 +55,15 @@ class Drain:
         # In the order of their connecting, those of one page or one address would go together.
         random.shuffle(sessions)
         window_s = window_for(len(sessions), self._longest_s)
-        log.info("drain_started", clients=len(sessions), window_s=round(window_s, 1))
         pace = Pace(len(sessions), window_s, STEP_S, asyncio.get_running_loop().time())
-        await self._tell(sessions, window_s)
+        log.info("drain_started", clients=len(sessions), window_s=round(pace.spread_s, 1))
+        await self._tell(sessions, pace.spread_s)
         await self._close(sessions, pace, min(STEP_S, window_s))
         log.info("drain_ended", clients=len(self._process.hub.sessions))
 
-    async def _tell(self, sessions: Sequence[Session], window_s: float) -> None:
+    async def _tell(self, sessions: Sequence[Session], spread_s: float) -> None:
         for number, session in enumerate(sessions, 1):
-            session.emit("server_draining", notices.draining(window_s * number / len(sessions), window_s))
+            session.emit("server_draining", notices.draining(spread_s * number / len(sessions), spread_s))
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
 

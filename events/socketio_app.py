@@ -102,6 +102,7 @@ class SocketIOApp:
     async def _connect(self, namespace: str, auth: Mapping[str, Any]) -> None:
         handler = self._handlers[namespace]
         socket = Socket(self, namespace, secrets.token_urlsafe(15))
+        self.connection.client_sid = socket.sid
         try:
             await handler.connect(socket, auth)
         except ConnectRefused as refusal:

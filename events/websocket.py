@@ -92,7 +92,19 @@ class State(Enum):
 class WebSocket:
     """One client's socket: Twisted gives it the bytes, and its `send` is that of the ASGI application."""
 
-    __slots__ = ("_code", "_heard_at", "_house", "_key", "_pinged_at", "_reader", "_state", "_task", "inflow", "transport")
+    __slots__ = (
+        "_about",
+        "_code",
+        "_heard_at",
+        "_house",
+        "_key",
+        "_pinged_at",
+        "_reader",
+        "_state",
+        "_task",
+        "inflow",
+        "transport",
+    )
 
     def __init__(self, house: "WebSocketHouse", transport: Transport, key: bytes) -> None:
         limits = house.limits
@@ -103,6 +115,8 @@ class WebSocket:
         self._heard_at = time.monotonic()
         #: When a ping was sent that nothing has come after; 0 for none.
         self._pinged_at = 0.0
+        #: The application says in it how to learn whose socket this is, for the log: `sid`.
+        self._about: dict[str, Callable[[], str]] = {}
         self._reader = FrameReader(limits.frame_bytes, limits.message_bytes)
         self._task: asyncio.Task[None] | None = None
         self.transport = transport
@@ -113,7 +127,7 @@ class WebSocket:
     def start(self, application: Application, scope: Scope) -> None:
         """Run the application on this socket."""
         self.inflow.put({"type": "websocket.connect"})
-        self._task = asyncio.ensure_future(application(scope, self.inflow.get, self.send))
+        self._task = asyncio.ensure_future(application({**scope, "about": self._about}, self.inflow.get, self.send))
         self._task.add_done_callback(self._ended)
 
     async def send(self, message: Message) -> None:
@@ -147,7 +161,7 @@ class WebSocket:
         self._task = None
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            log.error("websocket_failed", exc_info=error)
+            log.error("websocket_failed", sid=self.sid, exc_info=error)
         if self._state is State.CONNECTING:
             self._refuse(REFUSED if error is None else FAILED)
         else:
@@ -157,6 +171,12 @@ class WebSocket:
         """End the application, if it still runs."""
         if self._task is not None:
             self._task.cancel()
+
+    @property
+    def sid(self) -> str:
+        """Of the client; empty while it has none."""
+        ask = self._about.get("sid")
+        return ask() if ask is not None else ""
 
     # -- the client -----------------------------------------------------------------------------------------------------
 
@@ -185,7 +205,7 @@ class WebSocket:
                 self._lose()
             case Violation(code, message):
                 self._house.refused(RULES[code])
-                log.info("websocket_violation", reason=message, code=code)
+                log.info("websocket_violation", sid=self.sid, reason=message, code=code)
                 self._code = code
                 self._say_goodbye(code)
                 self._lose()
@@ -278,7 +298,7 @@ class WebSocketHouse:
             try:
                 socket.check(now)
             except Exception:
-                log.exception("websocket_check_failed")
+                log.exception("websocket_check_failed", sid=socket.sid)
 
     def cancel(self) -> None:
         """End every application that still runs."""

@@ -24,6 +24,7 @@ from events.fanout.counters import Counters
 from events.fanout.desk import OperatorDesk
 from events.fanout.durations import DurationKeeper
 from events.fanout.emergency import EmergencyWatch
+from events.fanout.flags import FlagWatch
 from events.fanout.hub import Hub
 from events.fanout.loop_watch import LoopWatch
 from events.fanout.presence import Presence
@@ -199,6 +200,8 @@ class Process(ABC):
         self.tasks.start("relay", relay.run)
         keeper = DurationKeeper(self.adapters.history, self.adapters.state, lambda: relay.leading)
         self.tasks.start("durations", keeper.run)
+        flags = FlagWatch(self.adapters.history, self.adapters.state, lambda: relay.leading)
+        self.tasks.start("flags", flags.run)
 
     def unreported(self) -> dict[str, int]:
         """What was counted since the last report."""

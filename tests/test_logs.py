@@ -14,6 +14,7 @@ import structlog
 from django.conf import settings
 from django.utils.log import configure_logging
 
+from events.process_name import this_process
 from wsproject.logs import logging_config
 
 
@@ -115,4 +116,5 @@ def test_development_is_readable() -> None:
     text = output.text()
     assert "client_connected" in text
     assert "sid=abc123" in text
+    assert f"process={this_process}" in text
     assert "hunter2" not in text

@@ -18,6 +18,7 @@ import pytest
 import yaml
 from django.core.management import get_commands
 
+from events.limits.pace import LONGEST
 from tests.conftest import ROOT
 from wsproject.settings import env
 
@@ -415,5 +416,5 @@ def test_a_unit_starts_what_there_is_and_waits_for_the_drain(unit: Path) -> None
     (command,) = re.findall(r"^ExecStart=\S+/python manage\.py (\w+)", text, re.MULTILINE)
     assert command in get_commands()
     (patience_s,) = re.findall(r"^TimeoutStopSec=(\d+)", text, re.MULTILINE)
-    assert int(patience_s) > (20 if command == "serve" else 5)
+    assert int(patience_s) > (LONGEST * 20 if command == "serve" else 5)
     assert "KillSignal=SIGTERM" in text

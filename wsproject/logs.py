@@ -1,7 +1,7 @@
 """Logs: one line per entry on standard error, of our own code, Django, daphne and every library alike.
 
 In production a line is a JSON object that begins with `timestamp`, `level` and `event` and ends with `process`; in development
-it is readable text.
+it is readable text with the same fields.
 Code logs with `structlog.get_logger("events").info("client_connected", sid=sid)`; secrets never reach a line.
 """
 
@@ -95,7 +95,7 @@ def _renderers(output: str) -> list[Processor]:
         to_json = structlog.processors.JSONRenderer(_to_json)
         return [remove_meta, structlog.processors.format_exc_info, _add_process, _order, _hide_secrets, to_json]
     console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
-    return [remove_meta, _hide_secrets, console]
+    return [remove_meta, _add_process, _hide_secrets, console]
 
 
 def _add_timestamp(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:

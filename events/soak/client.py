@@ -24,6 +24,10 @@ BUS: Final = "bus"
 #: Pause before a client connects again, drawn from between the two; the second doubles with each failure up to the third.
 RECONNECT_S: Final = (0.1, 0.5, 2.0)
 
+#: After `server_draining` some come back at once when their connection ends, as our own clients do, and the others after a
+#: pause like the one of Socket.IO's.
+SENT_AWAY_S: Final = (0.5, 1.5)
+
 #: Breaches of the protocol that a client remembers; one is enough to fail the soak.
 MAX_BREACHES: Final = 5
 
@@ -177,6 +181,8 @@ class SoakClient:
         self.breaches: deque[str] = deque(maxlen=MAX_BREACHES)
         self._ports = ports
         self._turn = random.randrange(len(ports))
+        self._knows_draining = random.random() < 0.5
+        self._sent_away = False
         self._random = random
         self._transport: Transport | None = None
         self._replaying: Subscription | None = None
@@ -193,6 +199,7 @@ class SoakClient:
             "recent_events": self._replayed,
             "events_missed": self._missed,
             "error": self._error,
+            "server_draining": self._draining,
         }
 
     def subscribe(self, topics: Sequence[str], published: Published, *, from_start: bool) -> None:
@@ -247,6 +254,9 @@ class SoakClient:
     def _pause_s(self) -> float:
         self._failures += 1
         away_s, self._away_s = self._away_s, 0.0
+        if self._sent_away:
+            self._sent_away = False
+            return 0.0 if self._knows_draining else self._random.uniform(*SENT_AWAY_S)
         low, high, highest = RECONNECT_S
         return away_s + self._random.uniform(low, min(high * 2 ** (self._failures - 1), highest))
 
@@ -354,6 +364,9 @@ class SoakClient:
 
     def _error(self, data: dict[str, Any]) -> None:
         self.tally.errors += 1
+
+    def _draining(self, data: dict[str, Any]) -> None:
+        self._sent_away = True
 
     def _find(self, data: dict[str, Any]) -> Subscription:
         kind = data["type"]

@@ -36,7 +36,7 @@ class SoakPlan:
     faults:        names of `FAULTS`; empty for none
     fault_every_s: one fault begins so often, from the first interval on
     catch_up_s:    when the publisher has ended, clients may go without any event for so long before they have all
-    drain_s:       seconds over which a server that is asked to end spreads its clients
+    drain_s:       `WS_DRAIN_S` of the servers
     client_buffer: unsent bytes above which the servers take a client for slow; 0 for their default
     seed:          the same number gives the same traffic, subscriptions and faults
     """

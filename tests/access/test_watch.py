@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from events.access.authority import Authority
 from events.access.refusal import Reason, TokenRefused
@@ -205,5 +206,7 @@ async def test_a_token_that_is_refused_says_why(world: World, reason: Reason, ex
 async def test_without_the_database_a_client_is_told_to_try_again(world: World) -> None:
     client = await world.client("good")
     world.tokens.down = True
-    assert (await world.authenticate(client, "good"))["code"] == "authentication_unavailable"
+    with capture_logs() as entries:
+        assert (await world.authenticate(client, "good"))["code"] == "authentication_unavailable"
+    assert [(entry["event"], entry["sid"]) for entry in entries] == [("authentication_unavailable", client.session.sid)]
     assert client.told_of("error")[0]["code"] == "authentication_unavailable"

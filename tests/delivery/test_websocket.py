@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from websockets.frames import Frame, Opcode
 
 from events import websocket as module
@@ -62,6 +63,7 @@ class World:
         self.release = asyncio.Event()
         self.failure: Exception | None = None
         self.refused: list[str] = []
+        self.scope: dict[str, Any] = {}
         self.house = WebSocketHouse(self.application, LIMITS, self.refused.append)
         self.house.open(self.connection, {"type": "websocket"}, KEY)
 
@@ -71,6 +73,7 @@ class World:
         return socket
 
     async def application(self, scope: dict[str, Any], receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
+        self.scope = scope
         reading = asyncio.ensure_future(self._read(receive))
         try:
             await self.release.wait()
@@ -162,8 +165,11 @@ async def test_the_application_closes_and_a_client_that_does_not_agree_is_cut(wo
 
 async def test_a_violation_is_told_by_its_code_and_counted_once(world: World) -> None:
     await world.accept()
-    world.hear(Opcode.TEXT, b"\xff")
-    world.hear(Opcode.TEXT, b"\xff")
+    world.scope["about"]["sid"] = lambda: "s1"
+    with capture_logs() as entries:
+        world.hear(Opcode.TEXT, b"\xff")
+        world.hear(Opcode.TEXT, b"\xff")
+    assert [(entry["event"], entry["sid"]) for entry in entries] == [("websocket_violation", "s1")]
     assert world.refused == ["utf8"]
     assert world.client.recv(100) == b"\x88\x02\x03\xef"
     world.socket.connectionLost()

@@ -90,9 +90,12 @@ class Program:
             self.kill()
             raise AssertionError(f"{self.argv} did not end by SIGTERM.\n{self.log}") from None
 
-    def await_log(self, text: str) -> None:
-        """Returns when the log has this text."""
-        await_condition(lambda: text in self.log, lambda: f"{text!r} in the log of {self.argv}:\n{self.log}")
+    def await_log(self, *texts: str) -> None:
+        """Returns when the log has a line with these texts."""
+        await_condition(
+            lambda: any(all(text in line for text in texts) for line in self.log.splitlines()),
+            lambda: f"a line with {texts!r} in the log of {self.argv}:\n{self.log}",
+        )
 
 
 class Server(Program):

@@ -1,5 +1,6 @@
 """What no client library sends: it ends its own connection at most, nobody else's, and no server writes a traceback."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -125,6 +126,18 @@ async def test_bad_packets(server: Server, neighbour: PythonClient, bad: str) ->
         frames = await socket.read_to_end()
     assert frames, "the server says goodbye"
     assert frames[-1][0] == CLOSE
+
+
+async def test_the_log_says_whose_breach_it_was(stack: Stack) -> None:
+    server = stack.serve()
+    for entry, breach in (("protocol_error", (TEXT, b"42{}")), ("websocket_violation", (TEXT, b"\xff"))):
+        async with raw_websocket(server, ENGINE) as socket:
+            await socket.read_text()
+            socket.write(TEXT, b"40")
+            sid = json.loads((await socket.read_text()).removeprefix("40"))["sid"]
+            socket.write(*breach)
+            await socket.read_to_end()
+        await asyncio.to_thread(server.await_log, entry, sid)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ class Command(ProofCommand):
             type=positive(float),
             default=plan.drain_s,
             metavar="SECONDS",
-            help=f"over how long a server that ends spreads its clients (default {plan.drain_s:g})",
+            help=f"WS_DRAIN_S of the servers (default {plan.drain_s:g})",
         )
         parser.add_argument(
             "--client-buffer",
