@@ -91,6 +91,9 @@ class EventBus(Protocol):
         With `trim`, what is beyond the bus's bound leaves it as when documents are published. Without, nothing does.
         """
 
+    async def fill(self) -> dict[str, Queue]:
+        """What the bus keeps for all processes together, with its bound, by name: what waits for the relay, perhaps more."""
+
     async def close(self) -> None: ...
 
 
@@ -281,8 +284,8 @@ class History(Protocol):
     async def discard(self, letter_id: str) -> bool:
         """Forget a dead letter; False when it was not there."""
 
-    async def dead_letters(self) -> int:
-        """How many are kept."""
+    async def fill(self) -> dict[str, Queue]:
+        """How many entries the `journal` and how many `dead_letters` there are, with their bounds."""
 
     async def close(self) -> None: ...
 

@@ -221,7 +221,7 @@ class RedisLink:
             if _is_read_only(error):
                 # After a failover the name leads elsewhere, but open connections stay with the old master.
                 await self._client.connection_pool.disconnect(inuse_connections=False)
-            raise Unavailable(f"{self.where} {_reason(error)}: {error}") from error
+            raise Unavailable(f"{self.where} {_reason(error)}: {_said(error)}") from error
 
     async def close(self) -> None:
         """Close all connections."""
@@ -280,6 +280,13 @@ def _where(client: "Redis") -> str:
 def _is_read_only(error: Exception) -> bool:
     """Scripts wrap the error of the command that failed in a text of their own on Redis 6."""
     return isinstance(error, errors.ReadOnlyError) or "-READONLY" in str(error)
+
+
+def _said(error: Exception) -> str:
+    """What Redis said. Of one command of several, redis-py quotes the command first, with all that is in it."""
+    text = str(error)
+    _, quoted, said = text.rpartition(" of pipeline caused error: ")
+    return said.strip("()\"',") if quoted else text
 
 
 def _reason(error: Exception) -> str:

@@ -3,8 +3,8 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final
 
 import orjson
@@ -20,7 +20,8 @@ from events.domain.topics import ALL
 from events.fanout.counters import Counters
 from events.fanout.latency import BUCKETS, CANARY, LOOP, STAGES, buckets, quantile, sum_seconds
 from events.fanout.sampler import INTERVAL_S as SAMPLE_INTERVAL_S
-from events.ports import DeadLetter, Emergency, History, ProcessReport, Sample, Unavailable
+from events.health_log import HealthLog
+from events.ports import DeadLetter, Emergency, History, ProcessReport, Queue, Sample, Unavailable
 from events.vital_signs import check_events, check_process, troubles
 from events.wiring import Adapters, ServerProcess
 
@@ -40,6 +41,7 @@ __all__ = [
     "Health",
     "NodeState",
     "ProcessReport",
+    "Queue",
     "Reported",
     "Sample",
     "Snapshot",
@@ -65,6 +67,8 @@ __all__ = [
     "summary",
     "usual_durations",
 ]
+
+health_log = HealthLog()
 
 #: A component that has not answered for so long is not healthy.
 COMPONENT_TIMEOUT_S = 1.5
@@ -206,7 +210,7 @@ def dead_letters(limit: int, before: str = "") -> tuple[list[DeadLetter], int]:
     Raises `Unavailable`; not to be called on the event loop."""
 
     async def read(adapters: Adapters, process: ServerProcess | None) -> tuple[list[DeadLetter], int]:
-        return await adapters.history.rejected(limit, before), await adapters.history.dead_letters()
+        return await adapters.history.rejected(limit, before), (await adapters.history.fill())["dead_letters"].waiting
 
     return ask(read)
 
@@ -282,12 +286,14 @@ async def _documents_of(found: Execution, history: History) -> list[bytes]:
 
 
 def health() -> Health:
-    """Asks every component. Never raises; answers within some two seconds whatever hangs."""
+    """Asks every component, and logs what has changed. Never raises; answers within some two seconds whatever hangs."""
     try:
-        return ask(read_health, 2 * COMPONENT_TIMEOUT_S)
+        found = ask(read_health, 2 * COMPONENT_TIMEOUT_S)
     except Unavailable as error:
         broken = Component(False, str(error))
-        return Health(time.time(), time.time(), broken, broken, Emergency(), 0, 0)
+        found = Health(time.time(), time.time(), broken, broken, Emergency(), 0, 0)
+    health_log.note({name: getattr(found, name).detail for name in ("state", "events", "process")})
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,12 +302,14 @@ class Reported:
     a counter go backwards.
 
     complete: False when the registry cannot be reached; `processes` has this one alone then, and there are no totals
+    kept:     what bus and history keep for all processes together; empty when they cannot be reached
     """
 
     processes: list[ProcessReport]
     totals: dict[str, int]
     health: Health
     complete: bool
+    kept: Mapping[str, Queue] = field(default_factory=dict)
 
 
 def limits() -> dict[str, float]:
@@ -323,14 +331,16 @@ def reported() -> Reported:
 
 
 async def _read_reported(adapters: Adapters, process: ServerProcess | None) -> Reported:
-    health, reports, totals = await asyncio.gather(
+    health, reports, totals, of_bus, of_history = await asyncio.gather(
         read_health(adapters, process),
         _answer(adapters.registry.reports(), None),
         _answer(adapters.registry.totals(), None),
+        _answer(adapters.bus.fill(), {}),
+        _answer(adapters.history.fill(), {}),
     )
     if reports is None or totals is None:
         return Reported([process.report()] if process is not None else [], {}, health, complete=False)
-    return Reported(reports, totals, health, complete=True)
+    return Reported(reports, totals, health, complete=True, kept=of_bus | of_history)
 
 
 async def _read_all(adapters: Adapters, process: ServerProcess | None) -> tuple[Snapshot, list[bytes]]:

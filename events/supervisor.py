@@ -17,10 +17,11 @@ SETTLED_S = 10.0
 
 @dataclass(slots=True)
 class TaskState:
-    """How one background task fares. `failure` is the last failure while it has not run well since."""
+    """How one background task fares. One that is about to run for the first time counts as running; `failure` is the last
+    failure while it has not run well since."""
 
     name: str
-    running: bool = False
+    running: bool = True
     failures: int = 0
     failure: str = ""
 

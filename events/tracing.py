@@ -56,8 +56,10 @@ class OtlpTracer:
     def relayed(self, source: str, events: Sequence[Event], entries: Sequence[Entry]) -> Sequence[Trace]:
         now, traces = time.time(), list[Trace]()
         for event, entry in zip(events, entries, strict=True):
+            if len(traces) == MOST_AT_ONCE:
+                break
             parent = self._choose(event)
-            if parent is not None and len(traces) < MOST_AT_ONCE:
+            if parent is not None:
                 published = event.published or now
                 span = self._start("relay event", SpanKind.PRODUCER, parent, published, _attributes(source, event, entry))
                 span.add_event("in the history", timestamp=_nanoseconds(now))

@@ -28,17 +28,18 @@ def subscription_count(client: ClientRow) -> int:
     return client.workflows + client.bots + client.strategies + client.everything
 
 
+#: How a client fares comes before who it is: on a narrow screen the last columns have to be scrolled to.
 COLUMNS: Final = (
     Column("sid", "sid", lambda client: client.sid),
     Column("process", "server process", lambda client: client.process),
     Column("transport", "transport", lambda client: client.transport),
-    Column("address", "address", lambda client: client.address),
-    Column("agent", "user agent", lambda client: client.user_agent.casefold()),
-    Column("connected", "connected since", lambda client: client.connected_at),
-    Column("authenticated", "authenticated", lambda client: client.authenticated),
     Column("subscriptions", "subscriptions", subscription_count),
     Column("sent", "events sent", lambda client: client.sent),
     Column("backlog", "backlog", lambda client: client.backlog_bytes),
+    Column("connected", "connected since", lambda client: client.connected_at),
+    Column("authenticated", "authenticated", lambda client: client.authenticated),
+    Column("address", "address", lambda client: client.address),
+    Column("agent", "user agent", lambda client: client.user_agent.casefold()),
 )
 
 

@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from events.stats import BUCKETS, CANARY, LOOP, STAGES, ProcessReport, Reported, buckets, limits, sum_seconds
+from events.stats import BUCKETS, CANARY, LOOP, STAGES, ProcessReport, Queue, Reported, buckets, limits, sum_seconds
 
 PREFIX: Final = "wsserver_"
 
@@ -184,11 +184,21 @@ def _cluster(reported: Reported) -> Iterator[Metric]:
     yield _processes_by_kind(reported.processes)
     yield from _health(reported)
     yield _limits()
+    yield from _kept(reported.kept)
     totals: Mapping[str, Any] = reported.totals
     if reported.complete:
         for key, (name, text) in COUNTERS.items():
             text = f"{text} Over all processes, those that have ended included."
             yield CounterMetricFamily(f"{PREFIX}all_{name}", text, value=totals.get(key, 0))
+
+
+def _kept(stores: Mapping[str, Queue]) -> Iterator[Metric]:
+    entries = GaugeMetricFamily(f"{PREFIX}store_entries", "What Redis keeps for all processes.", labels=("store",))
+    bounds = GaugeMetricFamily(f"{PREFIX}store_bound", "How much it keeps before the oldest go.", labels=("store",))
+    for name, store in stores.items():
+        entries.add_metric([name], store.waiting)
+        bounds.add_metric([name], store.bound)
+    yield from (entries, bounds)
 
 
 def _processes_by_kind(reports: Iterable[ProcessReport]) -> Metric:

@@ -12,6 +12,7 @@ import orjson
 import pytest
 import structlog
 from django.conf import settings
+from django.test import RequestFactory
 from django.utils.log import configure_logging
 
 from events.process_name import this_process
@@ -67,6 +68,15 @@ def test_other_loggers_write_the_same_lines(json_logs: Output, name: str) -> Non
     logging.getLogger(name).warning("went %s", "wrong", extra={"request": object()})
     entry = json_logs.entry()
     assert (entry["level"], entry["event"], entry["logger"]) == ("warning", "went wrong", name)
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "lines"), [("/health", 503, 0), ("/health/ready", 503, 0), ("/health", 500, 1), ("/x", 503, 1)]
+)
+def test_probes_that_hear_of_trouble_are_no_errors(json_logs: Output, path: str, code: int, lines: int) -> None:
+    request = RequestFactory().get(path)
+    logging.getLogger("django.request").error("it failed", extra={"status_code": code, "request": request})
+    assert len(json_logs.text().splitlines()) == lines
 
 
 def test_a_failure_is_one_line_with_its_traceback(json_logs: Output) -> None:

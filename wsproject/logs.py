@@ -40,12 +40,13 @@ def logging_config(output: str, level: str) -> dict[str, Any]:
                 "processors": _renderers(output),
             }
         },
-        "filters": {"brief": {"()": BriefErrors}},
+        "filters": {"brief": {"()": BriefErrors}, "told": {"()": WithoutHealth}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             # Django and its development server bring handlers of their own; every line goes through ours.
             "django": {"handlers": [], "propagate": True, "level": level},
+            "django.request": {"filters": ["told"]},
             "django.server": {"handlers": [], "propagate": True, "level": level},
             # What these say below a warning is of use to their developers only; templates tell of each optional variable.
             "asyncio": {"level": "WARNING"},
@@ -67,6 +68,14 @@ class BriefErrors(logging.Filter):
             record.msg, record.args = f"{record.getMessage()} {record.exc_info[1]!r}", None
             record.exc_info = None
         return True
+
+
+class WithoutHealth(logging.Filter):
+    """Drops that `/health` answered 503, an error to Django: probes ask each second, and `component_unhealthy` says more."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        path = getattr(getattr(record, "request", None), "path", "")
+        return not (getattr(record, "status_code", 0) == 503 and path.startswith("/health"))
 
 
 def configure(config: dict[str, Any]) -> None:

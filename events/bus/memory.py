@@ -46,6 +46,10 @@ class MemoryBus:
     async def close(self) -> None:
         """Nothing to close."""
 
+    async def fill(self) -> dict[str, Queue]:
+        """Nothing but what waits for the relay: `queue`."""
+        return {}
+
     def queue(self) -> Queue:
         """What waits for the relay."""
         return Queue(self._events, len(self._waiting))

@@ -10,7 +10,7 @@ import structlog
 
 from events.bus.gap_log import GapLog
 from events.domain.sizes import READ_BYTES
-from events.ports import BusEntry, BusGap
+from events.ports import BusEntry, BusGap, Queue
 from events.redis_link import Keys, RedisLink
 
 log = structlog.get_logger(__name__)
@@ -49,6 +49,9 @@ class RedisStreamBus:
         """Who else reads the stream sees an entry without the field `event`."""
         bound = ("MAXLEN", "~", self._events) if trim else ()
         await self._link.call("XADD", self._keys.bus, *bound, "*", CANARY, "")
+
+    async def fill(self) -> dict[str, Queue]:
+        return {"stream": Queue(self._events, int(await self._link.call("XLEN", self._keys.bus)))}
 
     async def close(self) -> None:
         """Nothing to close: the link belongs to whoever made it."""

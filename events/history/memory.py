@@ -17,7 +17,7 @@ from events.domain.topics import ALL
 from events.history.memory_dead_letters import MemoryDeadLetters
 from events.history.memory_executions import MemoryExecutions
 from events.history.topic_index import TopicIndex, offset_in
-from events.ports import Append, DeadLetter, FencedOut, JournalPage, Moved, Recent, Snapshot, TopicPage
+from events.ports import Append, DeadLetter, FencedOut, JournalPage, Moved, Queue, Recent, Snapshot, TopicPage
 
 #: Topics whose recent buffer is kept. The topic that had no event for longest gives way.
 MAX_RECENT_BUFFERS: Final = 10_000
@@ -163,8 +163,11 @@ class MemoryHistory:
     async def discard(self, letter_id: str) -> bool:
         return self._rejected.discard(letter_id)
 
-    async def dead_letters(self) -> int:
-        return len(self._rejected)
+    async def fill(self) -> dict[str, Queue]:
+        return {
+            "journal": Queue(self._limits.journal_events, len(self._journal.entries)),
+            "dead_letters": Queue(self._limits.dead_letters, len(self._rejected)),
+        }
 
     async def close(self) -> None:
         """Nothing to close."""

@@ -16,7 +16,7 @@ from events.domain.sizes import PAGE_BYTES
 from events.domain.topics import ALL
 from events.history.placement import KnownOffsets, Placement
 from events.history.topic_index import offset_in
-from events.ports import Append, DeadLetter, FencedOut, JournalPage, Moved, Recent, Snapshot, TopicPage, Unavailable
+from events.ports import Append, DeadLetter, FencedOut, JournalPage, Moved, Queue, Recent, Snapshot, TopicPage, Unavailable
 from events.redis_link import Keys, RedisLink
 
 _APPEND: Final = Path(__file__).with_name("append.lua").read_text(encoding="utf-8")
@@ -195,8 +195,13 @@ class RedisHistory:
             return False
         return bool(await self._discard((self._keys.rejected, self._keys.rejected_bytes), (letter_id,)))
 
-    async def dead_letters(self) -> int:
-        return int(await self._link.call("XLEN", self._keys.rejected))
+    async def fill(self) -> dict[str, Queue]:
+        epoch = (await self.position()).epoch
+        journal, letters = await self._link.pipeline([("XLEN", self._keys.journal(epoch)), ("XLEN", self._keys.rejected)])
+        return {
+            "journal": Queue(self._limits.journal_events, int(journal)),
+            "dead_letters": Queue(self._limits.dead_letters, int(letters)),
+        }
 
     async def close(self) -> None:
         """Nothing to close: the link belongs to whoever made it."""

@@ -11,7 +11,7 @@ import pytest_asyncio
 from events.bus.memory import MemoryBus
 from events.bus.redis_pubsub import RedisPubSubReader
 from events.bus.redis_stream import RedisStreamBus, RedisStreamReader
-from events.ports import BusEntry, BusReader, EventBus, Unavailable
+from events.ports import BusEntry, BusReader, EventBus, Queue, Unavailable
 from events.redis_link import Keys, RedisLink
 from tests.contracts.support import DEADLINE_S
 
@@ -76,6 +76,12 @@ async def read_all(reader: BusReader, count: int, limit: int = 1000) -> list[Bus
 
 
 # -- every input -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_stream_tells_how_full_it_is(link: RedisLink, keys: Keys) -> None:
+    bus = RedisStreamBus(link, keys, 1000)
+    await bus.publish([b"a", b"b"])
+    assert await bus.fill() == {"stream": Queue(1000, 2)}
 
 
 async def test_documents_arrive_byte_for_byte_in_order(source: Input) -> None:

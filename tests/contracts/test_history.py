@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from events.domain.entry import Entry, Position, event_id, stamp
-from events.ports import Append, DeadLetter, FencedOut, History, Moved
+from events.ports import Append, DeadLetter, FencedOut, History, Moved, Queue
 from tests.contracts.support import NOW, Build, Clock, event, write
 
 
@@ -261,13 +261,19 @@ async def test_dead_letters_are_kept_with_the_step_newest_first(history: History
     assert await history.rejected(10) == [letter(3), letter(2), letter(1)]
 
 
+async def test_what_is_kept_is_told_with_its_bound(build: Build) -> None:
+    history = build(journal_events=500, dead_letters=100)
+    await write(history, event(), event(), event(), rejected=[letter(1)])
+    assert await history.fill() == {"journal": Queue(500, 3), "dead_letters": Queue(100, 1)}
+
+
 async def test_dead_letters_are_capped(build: Build) -> None:
     history = build(dead_letters=100)
     for _ in range(5):
         await write(history, rejected=[letter(number) for number in range(100)])
     kept = await history.rejected(1000)
     assert [found.document for found in kept] == [letter(number).document for number in range(99, -1, -1)]
-    assert await history.dead_letters() == 100
+    assert (await history.fill())["dead_letters"].waiting == 100
 
 
 async def test_dead_letters_are_capped_in_bytes(build: Build) -> None:
@@ -297,10 +303,10 @@ async def test_huge_dead_letters_push_out_the_oldest_whatever_their_number(build
     assert [found.at for found in await history.rejected(1_000)] == [huge(n, size).at for n in (205, 204, 203, 202)]
     # The room that is left is there for small ones, and the room of one that is discarded too.
     await write(history, rejected=[letter(number) for number in range(50)])
-    assert (await history.dead_letters(), await kept_bytes(history) <= bound) == (54, True)
+    assert ((await history.fill())["dead_letters"].waiting, await kept_bytes(history) <= bound) == (54, True)
     assert await history.discard((await history.rejected(1_000))[-1].letter_id)
     await write(history, rejected=[huge(250, size)])
-    assert (await history.dead_letters(), await kept_bytes(history) <= bound) == (54, True)
+    assert ((await history.fill())["dead_letters"].waiting, await kept_bytes(history) <= bound) == (54, True)
 
 
 def huge(number: int, size: int) -> DeadLetter:

@@ -3,10 +3,12 @@
 import ast
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from events.commands import _COMMANDS
 from events.domain.errors import ALL_KINDS
+from events.redis_link import _REASONS
 from tests.conftest import ROOT
 from tests.docs.pages import GUIDE, read
 from wsproject import VERSION
@@ -14,6 +16,9 @@ from wsproject import VERSION
 OPERATIONS: Final = ROOT / "docs" / "operations.md"
 
 SOURCES: Final = [path for folder in ("events", "monitoring", "wsproject") for path in (ROOT / folder).rglob("*.py")]
+
+#: Calls whose last argument is a reason.
+_TELLS: Final = ("Unavailable", "found.append", "Component")
 
 Entry = tuple[str, str, frozenset[str]]
 
@@ -61,6 +66,29 @@ def test_every_reason_for_missed_events_is_in_the_guide() -> None:
     used = set(re.findall(r'missed\(.*"(\w+)"\)', source))
     listed = set(re.findall(r"^\| `((?:history|client)_\w+)` \| [^|]+ \|$", read(GUIDE), re.MULTILINE))
     assert used == listed
+
+
+def reasons_in(source: Path) -> Iterator[str]:
+    """What the code says of a component that is not well, `…` for what differs."""
+    for node in ast.walk(ast.parse(read(source))):
+        if isinstance(node, ast.Yield | ast.Call) and (isinstance(node, ast.Yield) or ast.unparse(node.func) in _TELLS):
+            [said] = [node.value] if isinstance(node, ast.Yield) else node.args[-1:]
+            if isinstance(said, ast.JoinedStr) or (isinstance(said, ast.Constant) and isinstance(said.value, str)):
+                parts = said.values if isinstance(said, ast.JoinedStr) else [said]
+                yield "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in parts)
+
+
+def test_every_reason_of_health_is_in_the_runbook() -> None:
+    section = read(OPERATIONS).partition("\n## Health\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `?(?:\w+)`? \| (`.*?`) \| [^|]+ \|$", section, re.MULTILINE)
+    listed = [reason for row in rows for reason in re.findall(r"`(.*?)`", row)]
+    said = [text for name in ("vital_signs", "stats", "bridge") for text in reasons_in(ROOT / "events" / f"{name}.py")]
+    said += [f"Redis at … {reason}" for _, reason in _REASONS] + list(reasons_in(ROOT / "events" / "state" / "redis.py"))
+    assert len(said) > len(_REASONS)
+    # Only the beginning of a reason is listed; numbers that the code does not write out may be.
+    patterns = [re.compile(".*?".join(map(re.escape, re.split("…|[0-9.]+", reason)))) for reason in listed]
+    assert [text for text in said if not any(pattern.search(text) for pattern in patterns)] == []
+    assert [reason for reason, pattern in zip(listed, patterns, strict=True) if not any(map(pattern.search, said))] == []
 
 
 def test_the_changelog_begins_with_this_version() -> None:

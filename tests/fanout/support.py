@@ -20,7 +20,7 @@ from events.fanout.hub import Hub
 from events.fanout.session import ClientInfo, Session
 from events.fanout.wire import Bundle, Dialect, WireMessage
 from events.history.memory import MemoryHistory
-from events.ports import Append, Batch, BusGap, Canary, DeadLetter, JournalPage, Recent, Snapshot, TopicPage, Unavailable
+from events.ports import Append, Batch, BusGap, Canary, DeadLetter, JournalPage, Queue, Recent, Snapshot, TopicPage, Unavailable
 from events.supervisor import Supervisor
 from tests.contracts.support import Clock, event, eventually
 
@@ -207,8 +207,8 @@ class TestHistory:
     async def discard(self, letter_id: str) -> bool:
         return await self._answer("discard", lambda: self.kept.discard(letter_id))
 
-    async def dead_letters(self) -> int:
-        return await self._answer("dead_letters", self.kept.dead_letters)
+    async def fill(self) -> dict[str, Queue]:
+        return await self._answer("fill", self.kept.fill)
 
     async def close(self) -> None:
         await self.kept.close()

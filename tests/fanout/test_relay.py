@@ -14,7 +14,7 @@ from events.domain.event import EventLimits
 from events.fanout import relay as relay_module
 from events.fanout.relay import LostLease, Relay
 from events.lease.memory import MemoryLease
-from events.ports import Append, Batch, BusEntry, BusGap, BusReader, Canary, EventBus, FencedOut, Unavailable
+from events.ports import Append, Batch, BusEntry, BusGap, BusReader, Canary, EventBus, FencedOut, Queue, Unavailable
 from tests.contracts.support import Clock, eventually
 from tests.fanout.support import NOON, TestGroup, TestHistory, stage, turns, until
 
@@ -565,6 +565,9 @@ class LossyBus:
 
     async def publish_canary(self, *, trim: bool) -> None:
         self.trims.append(trim)
+
+    async def fill(self) -> dict[str, Queue]:
+        raise NotImplementedError
 
     async def close(self) -> None:
         """Nothing to close."""

@@ -53,7 +53,7 @@ def kept(elsewhere: Elsewhere) -> int:
     counts: list[int] = []
 
     async def act(adapters: Adapters) -> None:
-        counts.append(await adapters.history.dead_letters())
+        counts.append((await adapters.history.fill())["dead_letters"].waiting)
 
     elsewhere(act)
     return counts[0]

@@ -90,6 +90,8 @@ def test_queues_have_their_length_bound_and_overflows(client: Client) -> None:
         return {sample.value for sample in samples if not sample.name.endswith("_created")}
 
     assert (of_group("length"), of_group("bound"), of_group("overflows")) == ({0}, {1_000}, {4})
+    stores = {sample.labels["store"] for sample in found["wsserver_store_entries"].samples}
+    assert stores == {sample.labels["store"] for sample in found["wsserver_store_bound"].samples} >= {"journal", "dead_letters"}
     limits = {sample.labels["limit"]: sample.value for sample in found["wsserver_limit"].samples}
     assert limits["history.journal_events"] == settings.EVENTS.history.journal_events
     assert limits["access.connections"] == settings.EVENTS.access.connections

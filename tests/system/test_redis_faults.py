@@ -191,6 +191,7 @@ async def cause(fault: Fault, deployment: Deployment, executor: Executor) -> Non
     if fault.reason:
         reason = await unhealthy(deployment.server)
         assert fault.reason in reason
+        assert "pipeline" not in reason, "it quotes the command"
     await until(lambda: time.monotonic() - began > fault.seconds, "the end of the outage")
     await asyncio.to_thread(fault.end, deployment.redis)
     await publishing
