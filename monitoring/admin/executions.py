@@ -83,11 +83,13 @@ def _matches(each: ExecutionRow, words: list[str]) -> bool:
 def _detail(execution_id: str) -> dict[str, Any]:
     """What the page of one execution shows."""
     try:
-        found, typical = execution(execution_id), usual_durations(executions())
+        found = execution(execution_id)
+        if found is None:
+            return {"row": None, "unavailable": NOT_KNOWN}
+        # It may be older than the newest ones.
+        typical = usual_durations([*executions(), found[0]])
     except Unavailable as error:
         return {"row": None, "unavailable": f"It cannot be read now: {error}"}
-    if found is None:
-        return {"row": None, "unavailable": NOT_KNOWN}
     now, (state, events) = time.time(), found
     return {
         "row": row(state, flags_of(state, events, typical, now), now),

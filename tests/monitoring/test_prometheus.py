@@ -215,6 +215,58 @@ def test_promtool_takes_the_metrics(client: Client) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+#: Series that make each alert fire, with a value every 15 s.
+FIRING: Final[dict[str, dict[str, str]]] = {
+    "WsserverDown": {},
+    "WsserverUnhealthy": {'wsserver_healthy{component="events"}': "0x99"},
+    "WsserverNoRelay": {'wsserver_processes{kind="server"}': "1x99", "wsserver_registry_up": "1x99"},
+    "WsserverNoStandby": {'wsserver_processes{kind="runbus"}': "1x99"},
+    "WsserverRelayLag": {"wsserver_relay_lag_seconds": "6x99"},
+    "WsserverRegistryDown": {"wsserver_registry_up": "0x99"},
+    "WsserverEventLoopStalled": {'wsserver_event_loop_delay_seconds{process="a"}': "2x99"},
+    "WsserverSlowDelivery": {
+        'wsserver_latency_seconds_bucket{stage="total",le="1"}': "0x99",
+        'wsserver_latency_seconds_bucket{stage="total",le="5"}': "0+9x99",
+        'wsserver_latency_seconds_bucket{stage="total",le="+Inf"}': "0+9x99",
+    },
+    "WsserverEventsLost": {"wsserver_bus_gaps_total": "0+1x99"},
+    "WsserverEventsRejected": {"wsserver_events_rejected_total": "0+1x99"},
+    "WsserverManyLagging": {"wsserver_clients_lagging": "11x99", "wsserver_clients": "50x99"},
+    "WsserverAuthenticationFailures": {'wsserver_http_authentications_total{result="invalid_token"}': "0+30x99"},
+    "WsserverRefusing": {'wsserver_refused_total{rule="origin"}': "0+30x99"},
+    "WsserverQueueFull": {'wsserver_queue_length{queue="group"}': "9x99", 'wsserver_queue_bound{queue="group"}': "10x99"},
+    "WsserverEmergency": {'wsserver_emergency{state="halt"}': "1x99"},
+}
+
+#: A system in which all is well.
+WELL: Final = {
+    'wsserver_processes{kind="server"}': "1x99",
+    'wsserver_processes{kind="runbus"}': "2x99",
+    'wsserver_relay_leading{process="b"}': "1x99",
+    'wsserver_healthy{component="events"}': "1x99",
+    'wsserver_emergency{state="normal"}': "1x99",
+    "wsserver_registry_up": "1x99",
+}
+
+
+def rule_test(series: dict[str, str], query: str, *found: str) -> dict[str, Any]:
+    samples = [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in found]
+    asked = {"expr": f"group by (alertname) ({query})", "eval_time": "20m", "exp_samples": samples}
+    inputs = [{"series": name, "values": values} for name, values in series.items()]
+    return {"interval": "15s", "input_series": inputs, "promql_expr_test": [asked]}
+
+
+def test_each_alert_fires_when_it_should_and_none_when_all_is_well(tmp_path: Path) -> None:
+    assert list(FIRING) == re.findall(r"alert: (\w+)", ALERTS.read_text(encoding="utf-8"))
+    firing = 'ALERTS{{alertstate="firing",alertname="{}"}}'
+    tests = [rule_test(series, firing.format(name), name) for name, series in FIRING.items()]
+    file = tmp_path / "alerts_test.yml"
+    whole = {"rule_files": [str(ALERTS)], "evaluation_interval": "15s", "tests": [*tests, rule_test(WELL, "ALERTS")]}
+    file.write_text(json.dumps(whole), encoding="utf-8")
+    done = subprocess.run([promtool(), "test", "rules", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_every_alert_has_an_entry_in_the_runbook() -> None:
     alerts = re.findall(r"alert: (\w+)", ALERTS.read_text(encoding="utf-8"))
     runbook = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
