@@ -47,9 +47,9 @@ class CommandHandler:
         self._config = config
         self._authority = authority
         self._stats = stats
-        self._subscriber = Subscriber(hub)
         # Commands of all clients begin in turns: between them, events are delivered.
         self._turns = Turns()
+        self._subscriber = Subscriber(hub, self._turns)
         self._unauthenticated: dict[str, asyncio.TimerHandle] = {}
         # The connections of each token, and the token of each connection.
         self._connections = Tally(config.access.connections, config.access.per_token)
@@ -116,6 +116,8 @@ class CommandHandler:
     async def handle(self, session: Session, name: str, data: Any = None) -> Payload:
         """Carry out one command. Never raises: what goes wrong becomes an `error` event, and the answer."""
         await self._turns.take()
+        if session.closed:
+            return {}
         try:
             self._check_rate(session)
             command = _COMMANDS.get(name)

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import structlog
 
@@ -15,6 +15,7 @@ from events.limits.rate import UNLIMITED, Rate, TokenBucket
 from events.pipes import PollingPipe
 from events.protocol.engineio import BAD_REQUEST, Action, Close, Deliver, EngineConfig, EngineSession, Packet, Send
 from events.protocol.errors import ProtocolError
+from events.turns import Turns
 
 log = structlog.get_logger("events")
 
@@ -22,7 +23,7 @@ log = structlog.get_logger("events")
 UPGRADE_TIMEOUT_S = 10.0
 
 #: Messages that may wait for the application of one connection; their bytes may be as many as one message may have.
-INBOX_MESSAGES = 1_000
+INBOX_MESSAGES = 128
 
 #: Why a connection is closed that goes on sending although it was told to slow down.
 FLOODED = "client sends too many messages"
@@ -43,6 +44,22 @@ class EngineApp(Protocol):
         """The connection has a new pipe."""
 
     async def closed(self, reason: str) -> None: ...
+
+
+class _Gone:
+    """The application of a connection that is over. The one before would stay with the connection, as each knows the other,
+    until the garbage collector comes, which it does rarely (`events.collector`)."""
+
+    async def opened(self) -> None: ...
+
+    async def message(self, data: str | bytes) -> None: ...
+
+    def upgraded(self) -> None: ...
+
+    async def closed(self, reason: str) -> None: ...
+
+
+_GONE: Final = _Gone()
 
 
 class EngineConnection:
@@ -239,8 +256,9 @@ class EngineConnection:
             self.pipe.shut()
         if self._cancel_probe is not None:
             self._cancel_probe()
-        if self._hang_up is not None:
-            self._hang_up()
+        hang_up, self._hang_up = self._hang_up, None
+        if hang_up is not None:
+            hang_up()
         self._endpoint.forget(self, reason)
 
     # -- long-polling ---------------------------------------------------------------------------------------------------
@@ -325,6 +343,7 @@ class EngineEndpoint:
         self.config = config
         self.gate = gate or Gate()
         self.flood = flood
+        self.turns = Turns()
         self.connections: dict[str, EngineConnection] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -352,9 +371,15 @@ class EngineEndpoint:
         if self.connections.pop(connection.sid, None) is None:
             return
         self.gate.leave(connection.client.address)
-        task = asyncio.get_running_loop().create_task(connection.app.closed(reason))
+        task = asyncio.get_running_loop().create_task(self._end(connection, reason))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+    async def _end(self, connection: EngineConnection, reason: str) -> None:
+        try:
+            await connection.app.closed(reason)
+        finally:
+            connection.app = _GONE
 
     def close_all(self, reason: str) -> None:
         """End every connection."""

@@ -43,7 +43,8 @@ JSON = (b"content-type", b"application/json")
 #: Engine.IO's code of a refusal that has nothing to do with the protocol.
 FORBIDDEN = 4
 
-#: Packets of one payload that are taken in one turn of the event loop: between them, events are delivered.
+#: Packets of one payload that are taken in one turn of the event loop: between them, events are delivered. Payloads with more
+#: take turns with each other.
 STEP_PACKETS = 16
 
 #: How long a client that was refused for now should wait.
@@ -302,7 +303,7 @@ class EnginePollingConsumer(LeanConsumer):
             raise failure from None
         for number, packet in enumerate(packets):
             if number % STEP_PACKETS == STEP_PACKETS - 1:
-                await asyncio.sleep(0)
+                await self.endpoint.turns.take()
             await connection.receive(packet)
         await self._respond(200, b"ok", TEXT)
 

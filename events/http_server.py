@@ -22,6 +22,7 @@ from twisted.web.http import HTTPChannel
 
 from events.pacing import ReadingTurns
 from events.protocol.websocket import Headers, Refusal, asks_for_websocket, handshake_refusal
+from events.tcp_door import TcpDoor
 
 #: How long a connection may rest between two requests. Longer than proxies keep one (nginx: 60 s), so that none is closed
 #: just as it is used again.
@@ -185,20 +186,29 @@ def _address(address: Any) -> list[Any] | None:
     return [address.host, address.port] if hasattr(address, "port") else None
 
 
+def _host(address: Any) -> str:
+    """Empty for a Unix socket."""
+    return getattr(address, "host", "")
+
+
 class BoundedFactory(HTTPFactory):
     """Makes the connections.
 
     request_s: seconds within which a request has to arrive
     max_head:  bytes of the longest request line with all headers
     max_body:  bytes of the largest body
+    door:      counts the connections
     refused:   is told the rule by which a request was not taken: `head`, `body` or `request_time`
     """
 
     # daphne wraps the channel in one that can change over to HTTP/2, which this server does not speak.
     protocol = PromptChannel
 
-    def __init__(self, server: Any, request_s: float, max_head: int, max_body: int, refused: Callable[[str], None]) -> None:
+    def __init__(
+        self, server: Any, request_s: float, max_head: int, max_body: int, door: TcpDoor, refused: Callable[[str], None]
+    ) -> None:
         super().__init__(server)
+        self.door = door
         self.request_s = request_s
         self.max_head = max_head
         self.refused = refused
@@ -206,6 +216,9 @@ class BoundedFactory(HTTPFactory):
         self.turns = ReadingTurns()
 
     def buildProtocol(self, addr: IAddress) -> Any:
+        turned_away = self.door.enter(_host(addr))
+        if turned_away is not None:
+            return turned_away
         channel = super().buildProtocol(addr)
         channel.requestFactory = BoundedRequest
         # From the beginning: to bring a timer forward takes time in proportion to all timers there are.

@@ -39,6 +39,17 @@ class Inflow:
         """Whether the socket is not read for now."""
         return self._paused
 
+    @property
+    def awaited(self) -> bool:
+        """Whether the reader waits for a message, and is not busy with one that it took."""
+        return self._waiter is not None
+
+    def end(self, message: dict[str, Any]) -> None:
+        """Add the last message. Those that wait before it are dropped: their sender is gone, and so is who wants answers."""
+        self._messages.clear()
+        self._bytes = 0
+        self.put(message)
+
     def put(self, message: dict[str, Any]) -> None:
         """Add an ASGI message; pauses the socket when that is too many."""
         self._messages.append(message)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from twisted.internet.tcp import Server
 
+from events.tcp_door import TurnedAway
 from events.turns import places
 
 #: How long clients are read in one turn of the loop. A read that has begun is finished: a handshake takes 1 to 2 ms.
@@ -105,15 +106,28 @@ class PacedConnection(Server):
     _filled = False
 
     @property
+    def _factory(self) -> Any:
+        return self.server.factory
+
+    @property
     def _turns(self) -> ReadingTurns:
-        factory: Any = self.server.factory
-        turns: ReadingTurns = factory.turns
+        turns: ReadingTurns = self._factory.turns
         return turns
 
     @property
     def busy(self) -> bool:
         """Whether it has lately kept the loop busy for longer than it may."""
         return self._debt_s - (time.monotonic() - self._read_at) * BUSY_SHARE > BUSY_S
+
+    def connectionLost(self, reason: Any) -> None:
+        # It may be told twice, and has no socket the second time.
+        if hasattr(self, "socket") and not isinstance(self.protocol, TurnedAway):
+            self._factory.door.leave(self.client[0])
+        began = time.thread_time()
+        super().connectionLost(reason)
+        if not self._due:
+            # What follows from an end takes longer than the read that found it.
+            self._turns.spent(time.thread_time() - began)
 
     def startReading(self) -> None:
         self._wanted = True
@@ -141,11 +155,13 @@ class PacedConnection(Server):
         """Its turn has come. It may have been closed meanwhile, or its reader may want no more for now."""
         self._held = False
         if self.connected and self._wanted:
+            began = time.thread_time()
             super().startReading()
             self._due = True
             # What the reactor does with a connection that has something to read, errors included.
             self.reactor._readOrWrite(self, True)
             self._due = False
+            self._turns.spent(time.thread_time() - began)
 
     def _read(self) -> Any:
         # Of this thread: what others make it wait is not this connection's doing.
@@ -158,7 +174,8 @@ class PacedConnection(Server):
             self._debt_s = max(0.0, self._debt_s - (now - self._read_at) * BUSY_SHARE) + seconds
             self._read_at = now
             self._size_next(seconds)
-            self._turns.spent(seconds)
+            if not self._due:
+                self._turns.spent(seconds)
 
     def _size_next(self, seconds: float) -> None:
         """Choose the size of the next read by how long this one took."""

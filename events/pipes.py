@@ -126,7 +126,8 @@ class TwistedPipe(FramedPipe):
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError:
-            return  # The connection is lost; the reactor finds that out by itself.
+            # The connection is lost. Twisted finds that out by its own write, also while it does not read.
+            sent = 0
         if sent < len(data):
             transport.write(data[sent:])
 

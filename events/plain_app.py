@@ -45,6 +45,10 @@ class PlainApp:
             self.session.emit("ack", {"id": request["id"], "data": answer})
 
 
+def _nothing(_reason: str) -> None:
+    """There is nobody to disconnect."""
+
+
 class PlainEndpoint:
     """The plain WebSockets of this process."""
 
@@ -78,9 +82,16 @@ class PlainEndpoint:
         commands = self._apps.pop(app, None)
         if commands is not None:
             self.gate.leave(app.session.client.address)
-            task = asyncio.get_running_loop().create_task(commands.disconnect(app.session, reason))
+            task = asyncio.get_running_loop().create_task(self._end(app, commands, reason))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
+
+    async def _end(self, app: PlainApp, commands: CommandHandler, reason: str) -> None:
+        try:
+            await commands.disconnect(app.session, reason)
+        finally:
+            # The way back from the session to what holds it: only the garbage collector, which comes rarely, would undo it.
+            app.session.disconnect = _nothing
 
     def close_all(self, reason: str) -> None:
         """End every connection."""

@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from events.asgi import ServerApplication
 from events.http_server import BoundedFactory
 from events.pacing import PacedConnection
+from events.tcp_door import TcpDoor
 from events.websocket import SocketLimits, WebSocketHouse
 
 log = structlog.get_logger("events")
@@ -90,10 +91,9 @@ class EventServer(Server):
     @http_factory.setter
     def http_factory(self, _daphnes: HTTPFactory) -> None:
         """daphne makes one of its own when it runs; ours takes its place."""
-        access = settings.EVENTS.access
-        self._http_factory = BoundedFactory(
-            self, access.request_s, access.head_bytes, settings.MAX_BODY_BYTES, self.application.refused
-        )
+        access, refused = settings.EVENTS.access, self.application.refused
+        door = TcpDoor(access, settings.EVENTS.trusted_proxies, refused)
+        self._http_factory = BoundedFactory(self, access.request_s, access.head_bytes, settings.MAX_BODY_BYTES, door, refused)
 
     def timeout_checker(self) -> None:
         """daphne calls this every two seconds."""

@@ -16,6 +16,7 @@ from events.fanout.session import Session
 from events.fanout.topic import Topic
 from events.fanout.wire import Delivery, replay_message
 from events.ports import Snapshot, Unavailable
+from events.turns import Turns
 
 log = structlog.get_logger("events")
 
@@ -111,17 +112,21 @@ class Subscriber:
     one step of the event loop, so nothing falls between them and nothing comes twice.
     """
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, turns: Turns) -> None:
         self._hub = hub
+        self._turns = turns
 
     async def subscribe(self, session: Session, name: str, options: Options) -> Payload:
         """Subscribe a client and send it what it is to get. Returns the body of `subscribed`.
 
         Raises `Unavailable` before anything was sent or changed.
         """
-        await self._hub.open(name)
+        waited = await self._hub.open(name)
         joined = False
         try:
+            if waited:
+                # Topics are read many at a time: all that wait for them would go on in the same turn of the loop.
+                await self._turns.take()
             place = await self._place(name, options)
             snapshot = await self._snapshot(name) if options.snapshot else None
             if session.closed:

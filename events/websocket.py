@@ -6,6 +6,7 @@ to the connection's transport.
 """
 
 import asyncio
+import socket as tcp
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -80,6 +81,17 @@ class SocketLimits:
     connect_s: float
     ping_interval_s: float
     ping_timeout_s: float
+
+
+#: `tcpi_state` of a connection that neither side has ended.
+_ESTABLISHED: Final = 1
+
+
+def has_ended(connection: tcp.socket) -> bool:
+    """Whether the other side has ended a TCP connection, known without reading from it. False where the system does not say."""
+    if not hasattr(tcp, "TCP_INFO"):
+        return False
+    return bool(connection.getsockopt(tcp.IPPROTO_TCP, tcp.TCP_INFO, 1)[0] != _ESTABLISHED)
 
 
 class State(Enum):
@@ -213,8 +225,12 @@ class WebSocket:
     def connectionLost(self, reason: object = None) -> None:  # noqa: N802 - Twisted's name
         self._state = State.CLOSED
         self._house.forget(self)
-        self.inflow.put({"type": "websocket.disconnect", "code": self._code})
+        busy = not self.inflow.awaited
+        self.inflow.end({"type": "websocket.disconnect", "code": self._code})
         if self._task is not None:
+            if busy:
+                # It carries out commands of a client that is gone: hundreds may still wait.
+                self._task.cancel()
             late = asyncio.get_running_loop().call_later(APPLICATION_TIMEOUT_S, self.cancel)
             self._task.add_done_callback(lambda _: late.cancel())
 
@@ -223,7 +239,11 @@ class WebSocket:
         limits, silent_s = self._house.limits, now - self._heard_at
         if self._state is State.CONNECTING and silent_s > limits.connect_s:
             self._refuse(FAILED)
-        elif self._state is State.OPEN and not self.inflow.paused:
+        elif self._state is State.OPEN and self.inflow.paused:
+            # Its pongs are not read, and neither is its end.
+            if has_ended(self.transport.socket):
+                self.transport.abortConnection()
+        elif self._state is State.OPEN:
             if self._pinged_at > self._heard_at:
                 if now - self._pinged_at > limits.ping_timeout_s:
                     self.transport.abortConnection()

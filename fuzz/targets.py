@@ -35,6 +35,7 @@ from events.protocol.engineio import (
 )
 from events.protocol.errors import ProtocolError
 from events.protocol.socketio import Connecting, Decoder, SocketIOServer, encode
+from events.protocol.websocket import FrameReader, Headers, asks_for_websocket, handshake_answer, handshake_refusal
 
 #: Between the frames of one input.
 FRAME_END: Final = b"\x00"
@@ -67,6 +68,28 @@ def engineio(data: bytes) -> None:
                 session.receive(packet, float(number))
         except ProtocolError:
             return
+
+
+def websocket(data: bytes) -> None:
+    """Frames of RFC 6455, in one piece and in parts of the size that the first byte says: what is read is the same."""
+    size, stream = data[:1] or b"\x00", data[1:]
+    step = size[0] + 1
+    whole = FrameReader(max_frame=1_000, max_message=2_000).feed(stream)
+    reader = FrameReader(max_frame=1_000, max_message=2_000)
+    parts = [received for place in range(0, len(stream), step) for received in reader.feed(stream[place : place + step])]
+    assert parts == whole
+    assert all(len(message) <= 2_000 for message in whole if isinstance(message, str | bytes))
+
+
+def handshake(data: bytes) -> None:
+    """Headers of a request that wants to become a WebSocket, one a line."""
+    pairs = [(name.lower(), value) for name, _, value in (line.partition(b":") for line in data.split(b"\n"))]
+    headers = Headers(pairs)
+    asks_for_websocket(headers)
+    if handshake_refusal(b"GET", b"HTTP/1.1", headers) is None:
+        (key,) = headers.all(b"sec-websocket-key")
+        assert b"\r\n\r\n" not in key
+        handshake_answer(key)
 
 
 def payload(data: bytes) -> None:
@@ -196,6 +219,24 @@ _EVENT: Final = (
 
 TARGETS: Final = {
     "engineio": Target(engineio, (b"2probe\x005\x0040\x003\x001", b'2probe\x005\x00\xff\x0042["a",1]'), (b"2probe",)),
+    "websocket": Target(
+        websocket,
+        (
+            b"\x00\x81\x81\x00\x00\x00\x00a\x89\x80\x01\x02\x03\x04\x88\x82\x00\x00\x00\x00\x03\xe8",
+            b"\x02\x01\x81\x00\x00\x00\x00a\x80\x81\x00\x00\x00\x00b\x82\xfe\x00\x80\x00\x00\x00\x00" + b"x" * 128,
+        ),
+        (b"\x81\x80", b"\x01\x80", b"\x80\x80", b"\x88\x82", b"\x82\xfe", b"\x82\xff"),
+    ),
+    "handshake": Target(
+        handshake,
+        (
+            (
+                b"Host:a\nUpgrade:websocket\nConnection:keep-alive, Upgrade\nSec-WebSocket-Version:13\n"
+                b"Sec-WebSocket-Key:AAAAAAAAAAAAAAAAAAAAAA=="
+            ),
+        ),
+        (b"upgrade", b"websocket", b"sec-websocket-key", b"connection", b"host"),
+    ),
     "payload": Target(payload, (b'40\x1e42["a"]\x1ebAQID', b"3"), (b"\x1e", b"b", b"42")),
     "request": Target(
         request,

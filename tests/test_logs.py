@@ -15,8 +15,9 @@ from django.conf import settings
 from django.test import RequestFactory
 from django.utils.log import configure_logging
 
+from events.limits.rate import Rate
 from events.process_name import this_process
-from wsproject.logs import logging_config
+from wsproject.logs import NAME_RATE, Sparing, logging_config
 
 
 class Output:
@@ -128,3 +129,26 @@ def test_development_is_readable() -> None:
     assert "sid=abc123" in text
     assert f"process={this_process}" in text
     assert "hunter2" not in text
+
+
+def test_too_many_entries_of_one_name_are_left_out_and_counted() -> None:
+    now = 0.0
+    sparing = Sparing(Rate(per_s=1, burst=2), lambda: now)
+    for _ in range(2):
+        assert sparing(None, "info", {"event": "client_connected"}) == {"event": "client_connected"}
+    for _ in range(3):
+        with pytest.raises(structlog.DropEvent):
+            sparing(None, "info", {"event": "client_connected"})
+    assert sparing(None, "warning", {"event": "client_connected"}), "what may be wrong is always written"
+    assert sparing(None, "info", {"event": "client_gone"}) == {"event": "client_gone"}
+    now = 1.0
+    assert sparing(None, "info", {"event": "client_connected"})["left_out"] == 3
+    now = 2.0
+    assert "left_out" not in sparing(None, "info", {"event": "client_connected"})
+
+
+def test_entries_are_spared_where_they_are_logged(json_logs: Output) -> None:
+    log = structlog.get_logger("events")
+    for _ in range(int(NAME_RATE.burst) + 1_000):
+        log.info("flood")
+    assert len(json_logs.text().splitlines()) < NAME_RATE.burst + 1_000

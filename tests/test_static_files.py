@@ -48,6 +48,18 @@ async def test_files_are_served_without_being_collected(path: str) -> None:
     assert settings.SOCKET_IO_CLIENT.is_dir()
 
 
+async def test_files_have_the_headers_of_pages_and_are_redirected_like_them(settings: Any) -> None:
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    settings.SECURE_HSTS_SECONDS = 60
+    assert "strict-transport-security" not in (await ask(STYLE)).headers
+    secure = await ask(STYLE, x_forwarded_proto="https")
+    assert secure.headers["strict-transport-security"] == "max-age=60"
+    assert secure.headers["content-type"].startswith("text/css")
+    settings.SECURE_SSL_REDIRECT = True
+    assert (await ask(STYLE)).body == b"not a file", "Django redirects"
+    assert (await ask(STYLE, x_forwarded_proto="https")).status == 200
+
+
 async def test_part_of_a_file_or_none_of_it_can_be_asked_for() -> None:
     whole = await ask(STYLE)
     part = await ask(STYLE, range="bytes=2-5")

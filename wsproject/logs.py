@@ -10,6 +10,9 @@ import logging
 import logging.config
 import re
 import sys
+import time
+from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -17,6 +20,7 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from events.limits.rate import KeyedRate, Rate
 from events.process_name import this_process
 
 #: Fields whose values are replaced.
@@ -26,6 +30,9 @@ _SECRET_FIELDS: Final = frozenset({"token", "auth_token", "password", "secret", 
 _SECRET_TEXT: Final = re.compile(r"(?<=://)[^\s/@]*:[^\s/@]+(?=@)|(?<=[?&]token=)[^&\s\"']+")
 
 _HIDDEN: Final = "***"
+
+#: Entries of one name, on top of which the rest is counted.
+NAME_RATE: Final = Rate(per_s=100, burst=1_000)
 
 
 def logging_config(output: str, level: str) -> dict[str, Any]:
@@ -84,6 +91,7 @@ def configure(config: dict[str, Any]) -> None:
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
+            Sparing(),
             structlog.stdlib.PositionalArgumentsFormatter(),
             *_before_all(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
@@ -92,6 +100,27 @@ def configure(config: dict[str, Any]) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+class Sparing:
+    """Leaves out entries of one name while there are too many of them: clients decide how often some things happen, and each
+    line costs the event loop and the disk. The next entry of that name says in `left_out` how many there were. Warnings and
+    errors are always written."""
+
+    def __init__(self, rate: Rate = NAME_RATE, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate = KeyedRate(rate)
+        self._clock = clock
+        self._left_out: Counter[str] = Counter()
+
+    def __call__(self, _logger: WrappedLogger, method: str, entry: EventDict) -> EventDict:
+        if method not in ("debug", "info"):
+            return entry
+        name = str(entry["event"])
+        if self._rate.take(name, self._clock()):
+            self._left_out[name] += 1
+            raise structlog.DropEvent
+        left_out = self._left_out.pop(name, 0)
+        return entry | {"left_out": left_out} if left_out else entry
 
 
 def _before_all() -> list[Processor]:

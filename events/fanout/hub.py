@@ -227,9 +227,10 @@ class Hub:
             self.leave(session, topic)
         self.changed.set()
 
-    async def open(self, name: str) -> None:
+    async def open(self, name: str) -> bool:
         """Make a topic's buffer complete and hold it until `join` or `release` is called, one of them exactly once.
 
+        Returns whether it had to be waited for.
         Raises `Unavailable` when the history cannot be reached for `TOPIC_TIMEOUT_S`; nothing is held then.
         """
         topic = self._topics.get(name)
@@ -248,6 +249,7 @@ class Hub:
         except BaseException:
             self.release(name)
             raise
+        return loading is not None
 
     def opened(self, name: str) -> Topic:
         """A topic that is held open."""

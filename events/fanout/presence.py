@@ -8,8 +8,8 @@ import orjson
 from events.fanout.session import Session
 from events.ports import ClientChanges, ClientRegistry, Unavailable
 
-#: Clients that are looked at in one step of the event loop: a few milliseconds when all of them changed.
-STEP_CLIENTS = 500
+#: Clients that are looked at in one step of the event loop: two milliseconds when all of them changed.
+STEP_CLIENTS = 100
 
 #: Rows that one update writes before it leaves the rest to the next one, which goes on where this one ended.
 ROWS_PER_UPDATE = 3_000

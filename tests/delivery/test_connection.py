@@ -1,8 +1,10 @@
 """Engine.IO connections: heartbeat, long-polling, the upgrade, and the ways to end."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 import pytest
@@ -59,6 +61,8 @@ class Socket:
     def __init__(self) -> None:
         self.pipe = RecordingPipe()
         self.hung_up = 0
+        #: What a consumer has: the connection knows its `hang_up`, and it knows the connection.
+        self.keeps: Any = None
 
     def hang_up(self) -> None:
         self.hung_up += 1
@@ -343,3 +347,25 @@ async def test_a_poll_during_an_upgrade_is_answered_at_once(endpoint: Endpoint) 
     assert await connection.poll() == "6"
     pipe.write(WireMessage(b"4x"))
     assert await connection.poll() == "4x"
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+async def test_a_connection_that_ended_leaves_nothing_to_the_garbage_collector(
+    endpoint: Endpoint, transport: Literal["polling", "websocket"]
+) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        left = await ended_application(endpoint, transport)
+        await until(lambda: left() is None)
+    finally:
+        gc.enable()
+
+
+async def ended_application(endpoint: Endpoint, transport: Literal["polling", "websocket"]) -> weakref.ref[App]:
+    socket = Socket()
+    socket.keeps = await opened(endpoint, transport, PollingPipe() if transport == "polling" else socket.pipe, socket.hang_up)
+    connection, app = socket.keeps
+    connection.close("transport close")
+    await until(lambda: app.ended)
+    return weakref.ref(app)

@@ -41,3 +41,12 @@ async def test_the_end_of_a_connection_is_a_message_without_a_size() -> None:
     inflow = Inflow(Connection(), max_bytes=10)
     inflow.put({"type": "websocket.disconnect", "code": 1000})
     assert (await inflow.get())["code"] == 1000
+
+
+async def test_the_end_drops_what_waits_and_lets_the_socket_go_on() -> None:
+    connection = Connection()
+    inflow = Inflow(connection, max_bytes=10)
+    inflow.put({"type": "websocket.receive", "text": "x" * 100})
+    inflow.end({"type": "websocket.disconnect", "code": 1006})
+    assert (await inflow.get())["type"] == "websocket.disconnect"
+    assert (len(inflow), connection.told) == (0, ["pause", "resume"])

@@ -235,3 +235,19 @@ async def test_a_uvicorn_whose_transport_tells_no_backlog_gets_the_portable_way(
     assert isinstance(websocket_pipe(Owner().send), AsgiPipe)
     Owner.transport.get_write_buffer_size = lambda: 0
     assert isinstance(websocket_pipe(Owner().send), AsyncioPipe)
+
+
+async def test_a_pipe_has_twisted_notice_that_its_connection_is_lost() -> None:
+    """Also while the connection is not read, which is the other way to notice."""
+    written: list[bytes] = []
+
+    class Gone:
+        def send(self, data: bytes) -> int:
+            raise BrokenPipeError
+
+    transport: Any = SimpleNamespace(
+        connected=1, disconnecting=0, dataBuffer=b"", offset=0, _tempDataBuffer=[], _tempDataLen=0, socket=Gone(),
+        write=written.append,
+    )  # fmt: skip
+    TwistedPipe(transport).put(b"event")
+    assert written == [b"event"]

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from websockets.frames import Frame, Opcode
 
 from events import websocket as module
+from events.inflow import QUEUE_MESSAGES
 from events.pipes import TwistedPipe, websocket_pipe
 from events.protocol.frames import ping_frame, pong_frame, text_frame
 from events.protocol.websocket import handshake_answer
@@ -229,3 +230,62 @@ async def test_pings_of_a_client_that_does_not_read_are_not_collected(world: Wor
     world.connection.write(bytes(module.PONG_BACKLOG + 1))
     world.hear(Opcode.PING, b"and this?")
     assert len(world.queued()) == module.PONG_BACKLOG + 1
+
+
+class Busy:
+    """An application that is carrying out what a client asked for, however long that takes."""
+
+    def __init__(self) -> None:
+        self.ended = False
+
+    async def __call__(self, scope: dict[str, Any], receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ended = True
+
+
+@pytest.fixture
+async def busy_world() -> Any:
+    """A connection whose application takes nothing of what was sent after the handshake."""
+    ours, theirs = tcp_pair()
+    with ours, theirs:
+        connection, application = Connection(ours), Busy()
+        house = WebSocketHouse(application, LIMITS, lambda _rule: None)
+        house.open(connection, {"type": "websocket"}, KEY)
+        await turns()
+        yield connection, theirs, application
+        house.cancel()
+        await turns()
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        theirs = socket.create_connection(listener.getsockname())
+        ours, _ = listener.accept()
+        ours.setblocking(False)
+        return ours, theirs
+
+
+async def test_what_a_client_asked_for_that_is_gone_is_left_undone_at_once(busy_world: Any) -> None:
+    connection, _, application = busy_world
+    connection.protocol.connectionLost()
+    await until(lambda: application.ended)
+
+
+async def test_the_end_of_a_client_is_noticed_while_its_socket_is_not_read(busy_world: Any) -> None:
+    connection, theirs, _ = busy_world
+    for _ in range(QUEUE_MESSAGES + 1):
+        connection.protocol.dataReceived(Frame(Opcode.TEXT, b"command").serialize(mask=True))
+    assert connection.told[-1] == "pause"
+    connection.protocol.check(time.monotonic() + 3_600)
+    assert connection.told[-1] == "pause", "it cannot answer pings that are not read"
+    theirs.close()
+
+    def noticed() -> bool:
+        connection.protocol.check(time.monotonic())
+        return connection.told[-1] == "abort"
+
+    await until(noticed)

@@ -1,13 +1,17 @@
 """The limits on connections and messages, against a real server: what a client is told, and that others notice nothing."""
 
+import asyncio
+import contextlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from tests.system.stack import DEADLINE_S, Server, Stack
+from tests.system.sockets import tcp
+from tests.system.stack import DEADLINE_S, Server, Stack, await_condition
 
 POLLING = "/socket.io/?EIO=4&transport=polling"
 ENGINE = "/socket.io/?EIO=4&transport=websocket"
@@ -141,3 +145,23 @@ async def test_an_address_publishes_no_more_than_it_may(server: Server) -> None:
             assert "WS_PUBLISH_EVENTS_PER_S" in (await answer.json())["message"]
         async with elsewhere.post(f"{server.url}/api/events", json=event, headers=token) as answer:
             assert answer.status == 202
+
+
+async def test_connections_over_which_nothing_comes_are_counted_too(tmp_path: Path) -> None:
+    with Stack(tmp_path, None, WS_MAX_CONNECTIONS="2") as stack:
+        server = stack.serve()
+        async with contextlib.AsyncExitStack() as silent:
+            for _ in range(2 * 2):
+                await silent.enter_async_context(tcp(server.port))
+            async with tcp(server.port) as (reader, writer), asyncio.timeout(DEADLINE_S):
+                writer.write(b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                answer = await reader.read()
+            assert answer.startswith(b"HTTP/1.1 503 ")
+            assert "WS_MAX_CONNECTIONS" in json.loads(answer.partition(b"\r\n\r\n")[2])["message"]
+        # They have left, and their places are free.
+        await asyncio.to_thread(await_condition, lambda: counts_it(server), lambda: "an answer that has the refusal")
+
+
+def counts_it(server: Server) -> bool:
+    status, answer = server.get("/metrics?format=prometheus")
+    return status == 200 and 'rule="connections"' in answer.decode()
