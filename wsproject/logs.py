@@ -119,8 +119,9 @@ class Sparing:
         if self._rate.take(name, self._clock()):
             self._left_out[name] += 1
             raise structlog.DropEvent
-        left_out = self._left_out.pop(name, 0)
-        return entry | {"left_out": left_out} if left_out else entry
+        if left_out := self._left_out.pop(name, 0):
+            entry["left_out"] = left_out
+        return entry
 
 
 def _before_all() -> list[Processor]:
