@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from events.access.authority import Authority
 from events.access.watch import GrantWatch
 from events.checks import configuration_errors, describe
-from events.collector import settle
+from events.collector import YOUNG_OF_SERVERS, settle
 from events.commands import CommandHandler
 from events.conf import EventsConfig
 from events.demo import DemoExecutor
@@ -75,7 +75,7 @@ class ServerApplication:
     async def start(self) -> None:
         """Start before the first client comes; what there is by then stays for as long as the process lives."""
         await self.commands()
-        settle()
+        settle(YOUNG_OF_SERVERS)
 
     async def commands(self) -> CommandHandler:
         """The command handler of the running server process."""

@@ -176,6 +176,10 @@ class EngineConnection:
         """Hand messages to the application, one at a time."""
         try:
             while inbox and not self.closed:
+                # To read a message takes as long as many a command does.
+                await self._endpoint.turns.take()
+                if self.closed:
+                    break
                 data = inbox.popleft()
                 await self.app.message(data)
                 self._inbox_size -= len(data)

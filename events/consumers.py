@@ -348,6 +348,7 @@ class PlainWebSocketConsumer(WebSocketConsumer):
         data: str | bytes = text if text is not None else message["bytes"]
         if self.app is None:
             return
+        await self.endpoint.turns.take()
         if len(data if isinstance(data, bytes) else data.encode()) > self.endpoint.max_payload_bytes:
             self.endpoint.gate.count("body")
             self.hang_up(close_code(413))

@@ -20,8 +20,9 @@ from events.turns import places
 #: How long clients are read in one turn of the loop. A read that has begun is finished: a handshake takes 1 to 2 ms.
 READ_S: Final = 0.001
 
-#: How long when many wait: of those, an eighth is read in a turn, so that nobody waits much longer than eight turns.
-MOST_S: Final = 0.004
+#: How long when many wait: of those, an eighth is read in a turn, so that nobody waits much longer than eight turns. What is
+#: done with what was read takes several times as long.
+MOST_S: Final = 0.002
 SHARE: Final = 8
 
 #: Bytes of one read: so many that it takes about half of `READ_S`. Of commands, 2 KB take more than that; of a body, much less.

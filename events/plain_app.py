@@ -15,6 +15,7 @@ from events.fanout.wire import Dialect, Pipe
 from events.gate import Gate
 from events.limits.rate import TokenBucket
 from events.protocol.websocket import NORMAL, SERVICE_RESTART
+from events.turns import Turns
 
 
 class PlainApp:
@@ -59,6 +60,7 @@ class PlainEndpoint:
         self._apps: dict[PlainApp, CommandHandler] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self.max_payload_bytes = config.max_payload_bytes
+        self.turns = Turns()
 
     async def open(self, pipe: Pipe, client: ClientInfo, hang_up: Callable[[int], None]) -> PlainApp:
         """A client connected, which the gate has admitted."""

@@ -53,7 +53,7 @@ async def test_a_turn_ends_when_its_time_is_used_up_and_nobody_is_forgotten() ->
 
 async def test_of_many_that_wait_an_eighth_is_read_in_a_turn_within_a_limit() -> None:
     turns, loop = ReadingTurns(), Loop()
-    cheap = [FakeConnection(turns, loop, pacing.READ_S / 4) for _ in range(80)]
+    cheap = [FakeConnection(turns, loop, pacing.MOST_S / 16) for _ in range(80)]
     for client in cheap:
         client.arrive()
     await loop.go_on(1)
