@@ -175,11 +175,11 @@ class EngineConnection:
     async def _work(self, inbox: deque[str | bytes]) -> None:
         """Hand messages to the application, one at a time."""
         try:
-            while inbox and not self.closed:
+            while inbox:
                 # To read a message takes as long as many a command does.
                 await self._endpoint.turns.take()
                 if self.closed:
-                    break
+                    return
                 data = inbox.popleft()
                 await self.app.message(data)
                 self._inbox_size -= len(data)
@@ -253,6 +253,8 @@ class EngineConnection:
         for timer in (self._timer, self._upgrade_timer):
             if timer is not None:
                 timer.cancel()
+        # A timer knows in whose name it logs, and with that all there is of a connection.
+        self._timer = self._upgrade_timer = None
         if isinstance(self.pipe, PollingPipe):
             if farewell == "6":
                 self.pipe.drain()

@@ -178,6 +178,8 @@ class WebSocket:
             self._refuse(REFUSED if error is None else FAILED)
         else:
             self._close(NORMAL if error is None else INTERNAL_ERROR)
+        # It may know this socket, and would stay with it until the garbage collector comes.
+        self._about.clear()
 
     def cancel(self) -> None:
         """End the application, if it still runs."""

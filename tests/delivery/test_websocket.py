@@ -286,6 +286,13 @@ async def test_the_end_of_a_client_is_noticed_while_its_socket_is_not_read(busy_
 
     def noticed() -> bool:
         connection.protocol.check(time.monotonic())
-        return connection.told[-1] == "abort"
+        return "abort" in connection.told
 
     await until(noticed)
+
+
+async def test_what_an_application_told_of_itself_goes_with_it(world: World) -> None:
+    world.socket._about["sid"] = lambda: "abc"
+    world.release.set()
+    await until(lambda: world.socket._task is None)
+    assert world.socket.sid == ""
