@@ -6,7 +6,7 @@ from typing import Final
 #: Objects that are new and still there before the new ones are looked at. Python's own 700 are a fraction of what a step makes.
 YOUNG: Final = 50_000
 
-#: … in a process that serves clients. A look at so many takes 15 ms, in which no event goes out.
+#: … in a process that serves clients: a look at 50,000 took up to 85 ms, in which no event goes out.
 YOUNG_OF_SERVERS: Final = 10_000
 
 #: New objects that are still there before also those are looked at that an earlier look found alive.
