@@ -56,7 +56,17 @@ class Case:
         return "relay" if self.measure is Measure.RELAY else "server"
 
 
-_EVERYBODY: Final = (OURS, OURS_UVICORN, "node", "nchan", "rooms-uvicorn", "rooms-daphne", "groups-pubsub", "groups-core")
+_EVERYBODY: Final = (
+    OURS,
+    OURS_UVICORN,
+    "node",
+    "nchan",
+    "floor",
+    "rooms-uvicorn",
+    "rooms-daphne",
+    "groups-pubsub",
+    "groups-core",
+)
 
 _COST: Final = "server_us"
 
@@ -84,7 +94,7 @@ TABLE: Final = (
         "fanout-200-fast",
         "200 clients on one workflow, 1,000 ev/s",
         Load(rate=1_000),
-        peers=(OURS, "node", "nchan"),
+        peers=(OURS, OURS_UVICORN, "node", "nchan", "floor"),
         targets=(Target(_COST, 0.4, "node"), Target(_COST, 0.8, "nchan"), Target("p99_ms", 25.0), *_ALL),
     ),
     Case(
@@ -97,6 +107,7 @@ TABLE: Final = (
         "three-kinds",
         "1,000 clients on 10 workflows, each on its workflow, bot and strategy, 200 ev/s",
         Load(clients=1_000, topics=10, kinds=("workflow", "bot", "strategy"), rate=200),
+        peers=(OURS, OURS_UVICORN, "node"),
         targets=(Target(_COST, 0.6, "node"), *_ALL),
     ),
     Case(
@@ -173,7 +184,7 @@ GROWTH: Final = (
     *_points(
         "clients",
         "{} clients on one workflow, 20,000 deliveries/s in all",
-        {n: Load(clients=n, rate=20_000 / n) for n in (100, 1_000, 3_000, 10_000)},
+        {n: Load(clients=n, rate=20_000 / n) for n in (100, 1_000, 10_000)},
         (OURS, "node", "nchan"),
     ),
     *_points(
@@ -200,7 +211,7 @@ GROWTH: Final = (
     *_points(
         "bytes",
         "100 clients on one workflow, 20 ev/s of {} bytes",
-        {n: Load(clients=100, rate=20, event_bytes=n) for n in (100, 350, 1_024, 4_096, 16_384, 65_536)},
+        {n: Load(clients=100, rate=20, event_bytes=n) for n in (100, 1_024, 8_192, 65_536)},
         (OURS, "node", "nchan"),
     ),
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.load import Load
-from bench.paths import BENCH, PEERS, ROOT
+from bench.paths import BENCH, BUILD, PEERS, ROOT
 from bench.programs import Command
 
 NCHAN_MODULE: Final = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
@@ -119,6 +119,10 @@ def _nchan_missing() -> str:
     return "" if NCHAN_MODULE.exists() else "nginx has no nchan module here (Debian: apt-get install nginx libnginx-mod-nchan)"
 
 
+def _floor(place: Place, load: Load) -> list[Command]:
+    return [Command("server", [str(BUILD / "floor"), str(place.port), str(place.redis_port)])]
+
+
 def _node_missing() -> str:
     return "" if (BENCH / "node_modules/socket.io").is_dir() else "its packages are not installed (scripts/bench.sh does it)"
 
@@ -146,6 +150,7 @@ PEERS_BY_NAME: Final = {
         Peer(OURS_UVICORN, "this server (uvicorn, uvloop)", "stream", _ours_uvicorn, missing=_uvicorn_missing),
         Peer("node", "Node Socket.IO 4, rooms", "channel", _node, missing=_node_missing),
         Peer("nchan", "nchan (C, bare WebSocket)", "http", _nchan, plain=True, missing=_nchan_missing),
+        Peer("floor", "no server: the system calls alone (C)", "channel", _floor, plain=True),
         Peer("rooms-uvicorn", "python-socketio rooms, uvicorn", "channel", _rooms_uvicorn),
         Peer("rooms-daphne", "python-socketio rooms, daphne", "channel", _rooms_daphne),
         Peer("groups-pubsub", "stock Channels, pub/sub layer, daphne", "channel", _groups("pubsub")),

@@ -6,13 +6,12 @@ piece of bytes, which we pack ourselves: the in-memory layer deep-copies message
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, replace
-from itertools import chain, repeat
 from typing import Any, Final
 
 import msgpack
 import structlog
-from channels.consumer import AsyncConsumer
 from channels.layers import BaseChannelLayer, get_channel_layer
 
 from events.cancellation import heed_cancellation
@@ -110,55 +109,76 @@ def _unpack(message: dict[str, Any]) -> Batch:
     return Batch(message["epoch"], message["first"], entries, published, relayed, traces)
 
 
-class HubConsumer(AsyncConsumer):
-    """The group's one member in this process."""
+class HubMember:
+    """The group's one member in this process: what is sent to its channel, it hands to the receiver.
 
-    receiver: GroupReceiver
+    Not a Channels consumer: these start a task or two for each message, and look after a database that is not used here.
+    """
 
-    def __init__(self, queue: Queue) -> None:
-        self._heard_at = time.monotonic()
+    def __init__(self, layer: BaseChannelLayer, receiver: GroupReceiver, queue: Queue) -> None:
+        self._layer = layer
+        self._receiver = receiver
         self._queue = queue
+        self._heard_at = time.monotonic()
+        self._channel = ""
+        #: What waits in this process, by channel. Layers that do not show it have nothing that we know of.
+        self._inboxes: Mapping[str, asyncio.Queue[Any]] = {}
+
+    @property
+    def channel(self) -> str:
+        """Where it is reached; empty before `enter`."""
+        return self._channel
 
     def silent_for(self) -> float:
         """Seconds since the group last said anything, or since this member was made."""
         return time.monotonic() - self._heard_at
 
-    async def dispatch(self, message: dict[str, Any]) -> None:
-        """Stock dispatch visits the database thread for every message; nothing here touches a database."""
-        if message["type"] != "hub.join":
-            self._heard_at = time.monotonic()
-            self._queue.waiting = self._waiting()
+    async def enter(self) -> None:
+        """Get a channel."""
+        self._channel = await self._layer.new_channel()
+        self._inboxes = getattr(self._layer, "channels", {})
+
+    async def stay(self, group: str) -> None:
+        """Join the group again and again, for ever."""
+        while True:
+            await self._layer.group_add(group, self._channel)
+            await asyncio.sleep(REJOIN_S)
+
+    async def listen(self) -> None:
+        """Take one message after the other, for ever."""
+        while True:
+            await self.take(await self._layer.receive(self._channel))
+
+    async def take(self, message: dict[str, Any]) -> None:
+        """Hand a message to the receiver. The method that does it is named after the message's type."""
+        self._heard_at = time.monotonic()
+        self._queue.waiting = self._waiting()
         await getattr(self, message["type"].replace(".", "_"))(message)
 
     def _waiting(self) -> int:
-        """How many messages wait for this member. Layers that do not show it, and the in-memory one whose channel is empty,
-        have none that we know of."""
-        queue = getattr(self.channel_layer, "channels", {}).get(self.channel_name)
-        return queue.qsize() if queue is not None else 0
+        """How many messages wait for this member. The in-memory layer has no queue for a channel that is empty."""
+        inbox = self._inboxes.get(self._channel)
+        return inbox.qsize() if inbox is not None else 0
 
-    async def shed(self) -> None:
-        """Drop what waits when it is too much: layers put no bound to it, and the journal has it all."""
-        waiting = self._waiting()
-        if waiting > MAX_WAITING:
-            log.warning("group_inbox_full", messages=waiting)
-            self._queue.dropped += waiting
-            for _ in range(waiting):
-                await self.channel_layer.receive(self.channel_name)
-
-    async def hub_join(self, message: dict[str, Any]) -> None:
-        await self.channel_layer.group_add(message["group"], self.channel_name)
+    async def _shed(self, waiting: int) -> None:
+        """Drop what waits because it is too much: layers put no bound to it, and the journal has it all."""
+        log.warning("group_inbox_full", messages=waiting)
+        self._queue.dropped += waiting
+        for _ in range(waiting):
+            await self._layer.receive(self._channel)
 
     async def events_batch(self, message: dict[str, Any]) -> None:
         """Take a batch, and with it those that wait behind it: what one client gets of them becomes one write. Nothing is
         waited for, so an event that comes alone is not held up. The times are those of the first, which waited longest."""
-        await self.shed()
+        if self._queue.waiting > MAX_WAITING:
+            await self._shed(self._queue.waiting)
         batch = _unpack(message)
         size = len(message["rows"])
         while self._waiting() and size < MAX_JOINED_BYTES:
-            message = await self.channel_layer.receive(self.channel_name)
+            message = await self._layer.receive(self._channel)
             if message["type"] != "events.batch":
-                self.receiver.receive(batch)
-                await self.dispatch(message)
+                self._receiver.receive(batch)
+                await self.take(message)
                 return
             following = _unpack(message)
             size += len(message["rows"])
@@ -166,18 +186,18 @@ class HubConsumer(AsyncConsumer):
                 entries, traces = [*batch.entries, *following.entries], (*batch.traces, *following.traces)
                 batch = replace(batch, entries=entries, traces=traces)
             else:
-                self.receiver.receive(batch)
+                self._receiver.receive(batch)
                 batch = following
-        self.receiver.receive(batch)
+        self._receiver.receive(batch)
 
     async def events_heartbeat(self, message: dict[str, Any]) -> None:
-        self.receiver.receive_heartbeat(Position(message["epoch"], message["number"]))
+        self._receiver.receive_heartbeat(Position(message["epoch"], message["number"]))
 
     async def events_gap(self, message: dict[str, Any]) -> None:
-        self.receiver.receive_gap(BusGap(**_fields(message)))
+        self._receiver.receive_gap(BusGap(**_fields(message)))
 
     async def events_canary(self, message: dict[str, Any]) -> None:
-        self.receiver.receive_canary(Canary(**_fields(message)))
+        self._receiver.receive_canary(Canary(**_fields(message)))
 
 
 def _fields(message: dict[str, Any]) -> dict[str, Any]:
@@ -185,7 +205,7 @@ def _fields(message: dict[str, Any]) -> dict[str, Any]:
 
 
 class ChannelGroupInbox:
-    """Keeps a `HubConsumer` in the group.
+    """Keeps a `HubMember` in the group.
 
     A silent group is not always a quiet one: a layer can hold a subscription that Redis has forgotten or refused, on a
     connection that looks alive. So after a silence longer than any heartbeat the layer is begun anew.
@@ -199,32 +219,32 @@ class ChannelGroupInbox:
 
     async def run(self, receiver: GroupReceiver) -> None:
         while True:
-            consumer = HubConsumer(self.queue)
-            consumer.receiver = receiver
-            member = asyncio.create_task(self._be_member(consumer))
+            member = HubMember(_layer(), receiver, self.queue)
+            membership = asyncio.create_task(self._keep(member))
             try:
-                while not member.done() and consumer.silent_for() < self._silence_s:
-                    await asyncio.wait((member,), timeout=self._silence_s - consumer.silent_for())
-                if member.done():
-                    await member
+                while not membership.done() and member.silent_for() < self._silence_s:
+                    await asyncio.wait((membership,), timeout=self._silence_s - member.silent_for())
+                if membership.done():
+                    await membership
                     return
-                log.info("group_silent", seconds=round(consumer.silent_for()))
+                log.info("group_silent", seconds=round(member.silent_for()))
             finally:
-                member.cancel()
-                await asyncio.wait((member,), timeout=LEAVE_TIMEOUT_S)
+                membership.cancel()
+                await asyncio.wait((membership,), timeout=LEAVE_TIMEOUT_S)
             await self._begin_anew()
 
-    async def _be_member(self, consumer: HubConsumer) -> None:
-        pauses = chain((0.0,), repeat(REJOIN_S))
-
-        async def receive() -> dict[str, Any]:
-            await asyncio.sleep(next(pauses))
-            return {"type": "hub.join", "group": self._group}
-
-        async def send(message: dict[str, Any]) -> None:
-            raise RuntimeError(f"the hub has no client to send {message['type']} to")
-
-        await consumer({"type": "hub"}, receive, send)
+    async def _keep(self, member: HubMember) -> None:
+        """Have it in the group and listen, until one of the two fails."""
+        await member.enter()
+        tasks = [asyncio.create_task(member.stay(self._group)), asyncio.create_task(member.listen())]
+        try:
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                await task
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
     async def _begin_anew(self) -> None:
         """Have the layer forget its subscriptions and open new connections."""

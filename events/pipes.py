@@ -63,10 +63,11 @@ _TWISTED_ATTRIBUTES = tuple(TwistedTransport.__annotations__)
 class FramedPipe(ABC):
     """A WebSocket that takes finished frames."""
 
-    __slots__ = ("_shut",)
+    __slots__ = ("_shut", "direct")
 
     def __init__(self) -> None:
         self._shut = False
+        self.direct: Callable[[bytes], int] | None = None
 
     def write(self, message: WireMessage) -> None:
         self.put(message.frame)
@@ -106,8 +107,6 @@ class TwistedPipe(FramedPipe):
         return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
 
     def offer(self, bundle: Bundle, room: int) -> bool:
-        # In the hot path: with nothing queued, which is nearly always so, this and the socket's own `send` are all that
-        # a delivery costs.
         transport = self._transport
         if (transport.dataBuffer or transport._tempDataBuffer) and self.pending > room:
             return False
@@ -132,13 +131,38 @@ class TwistedPipe(FramedPipe):
             transport.write(data[sent:])
 
 
+class SolePipe(TwistedPipe):
+    """A WebSocket to which nothing is written but through this pipe, so that it knows whether something is queued without
+    asking the connection for each delivery.
+
+    Whoever writes to the connection past it, because that is the end, shuts it before.
+    """
+
+    __slots__ = ()
+
+    def put(self, data: bytes) -> None:
+        super().put(data)
+        transport = self._transport
+        queued = transport.dataBuffer or transport._tempDataBuffer
+        self.direct = None if queued or self._shut else self._send
+
+    def shut(self) -> None:
+        super().shut()
+        self.direct = None
+
+
 class AsyncioPipe(FramedPipe):
     """A WebSocket under uvicorn. asyncio's transport writes at once while nothing is queued, uvloop's by the end of this turn
     of the loop."""
 
+    __slots__ = ("_is_closing", "_transport", "_write")
+
     def __init__(self, transport: AsyncioTransport) -> None:
         super().__init__()
         self._transport = transport
+        # The methods themselves: in the hot path.
+        self._write = transport.write
+        self._is_closing = transport.is_closing
 
     @property
     def pending(self) -> int:
@@ -147,16 +171,19 @@ class AsyncioPipe(FramedPipe):
     def offer(self, bundle: Bundle, room: int) -> bool:
         if self._transport.get_write_buffer_size() > room:
             return False
-        self.put(bundle.frame)
+        if not self._shut and not self._is_closing():
+            self._write(bundle.frame)
         return True
 
     def put(self, data: bytes) -> None:
-        if not self._shut and not self._transport.is_closing():
-            self._transport.write(data)
+        if not self._shut and not self._is_closing():
+            self._write(data)
 
 
 class QueuedPipe(ABC):
     """A way out on which packets wait their turn in this process. `pending` counts their bytes."""
+
+    direct = None
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[str | bytes, int]] = deque()
@@ -260,6 +287,9 @@ class PollingPipe(QueuedPipe):
 
 def websocket_pipe(send: Send) -> ClosablePipe:
     """The best way out that the ASGI server behind `send` offers. Call it after the WebSocket was accepted."""
+    own = getattr(getattr(send, "__self__", None), "pipe", None)
+    if isinstance(own, SolePipe):
+        return own
     transport = _daphne_transport(send)
     if transport is not None:
         return TwistedPipe(transport)
@@ -270,11 +300,8 @@ def websocket_pipe(send: Send) -> ClosablePipe:
 
 
 def _daphne_transport(send: Send) -> TwistedTransport | None:
-    """daphne passes `send` as `functools.partial(Server.handle_reply, protocol)`, `events.websocket` as a socket's method."""
-    if isinstance(send, functools.partial):
-        owner = send.args[0] if len(send.args) == 1 else None
-    else:
-        owner = getattr(send, "__self__", None)
+    """daphne passes `send` as `functools.partial(Server.handle_reply, protocol)`."""
+    owner = send.args[0] if isinstance(send, functools.partial) and len(send.args) == 1 else None
     transport = getattr(owner, "transport", None)
     # TLS wraps the connection in an object without these: what we wrote to the socket below would not be encrypted.
     # A Twisted that has other names for them gets the portable way as well.

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from events.inflow import Inflow
-from events.pipes import TwistedPipe, TwistedTransport
+from events.pipes import SolePipe, TwistedTransport
 from events.protocol.frames import binary_frame, close_frame, ping_frame, pong_frame, text_frame
 from events.protocol.websocket import (
     ABNORMAL,
@@ -115,6 +115,7 @@ class WebSocket:
         "_state",
         "_task",
         "inflow",
+        "pipe",
         "transport",
     )
 
@@ -132,6 +133,8 @@ class WebSocket:
         self._reader = FrameReader(limits.frame_bytes, limits.message_bytes)
         self._task: asyncio.Task[None] | None = None
         self.transport = transport
+        #: Everything goes out through it until one of the two says that this is the end.
+        self.pipe = SolePipe(transport)
         self.inflow = Inflow(transport, limits.message_bytes)
 
     # -- the application ------------------------------------------------------------------------------------------------
@@ -166,7 +169,7 @@ class WebSocket:
             self._write(text_frame(text.encode()) if text is not None else binary_frame(message["bytes"]))
 
     def _write(self, data: bytes) -> None:
-        TwistedPipe(self.transport).put(data)
+        self.pipe.put(data)
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         """The application ended, and the connection does with it."""
@@ -211,7 +214,7 @@ class WebSocket:
     def _control(self, received: Ping | Pong | Closing | Violation) -> None:
         match received:
             case Ping(payload):
-                if self._state is State.OPEN and TwistedPipe(self.transport).pending <= PONG_BACKLOG:
+                if self._state is State.OPEN and self.pipe.pending <= PONG_BACKLOG:
                     self._write(pong_frame(payload))
             case Closing(code):
                 self._code = code
@@ -226,6 +229,7 @@ class WebSocket:
 
     def connectionLost(self, reason: object = None) -> None:  # noqa: N802 - Twisted's name
         self._state = State.CLOSED
+        self.pipe.shut()
         self._house.forget(self)
         busy = not self.inflow.awaited
         self.inflow.end({"type": "websocket.disconnect", "code": self._code})
@@ -257,6 +261,7 @@ class WebSocket:
 
     def _refuse(self, answer: bytes) -> None:
         self._state = State.CLOSING
+        self.pipe.shut()
         self.transport.write(answer)
         self._lose()
 
@@ -270,6 +275,7 @@ class WebSocket:
     def _say_goodbye(self, code: int | None) -> None:
         if self._state is State.OPEN:
             self._state = State.CLOSING
+            self.pipe.shut()
             self.transport.write(close_frame(code))
 
     def _lose(self) -> None:

@@ -62,4 +62,5 @@ install_programs
 install_python_packages
 install_node_packages
 cc -O2 -Wall -Wextra -Werror -o "$BUILD/wsload" bench/load/*.c || fail "the load client could not be compiled."
+cc -O2 -Wall -Wextra -Werror -o "$BUILD/floor" bench/peers/floor.c || fail "bench/peers/floor.c could not be compiled."
 exec "$BUILD/venv/bin/python" -m bench "$@"

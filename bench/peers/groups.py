@@ -26,8 +26,9 @@ settings.configure(
     CHANNEL_LAYERS={
         "default": {
             "BACKEND": BACKENDS[os.environ["LAYER"]],
-            # The default capacity of 100 messages would lose events that the server is only late with.
-            "CONFIG": {"hosts": [REDIS_URL], "capacity": 100_000},
+            # The default capacity of 100 messages would lose events that the server is only late with, and the default of 100
+            # connections would fail all further clients that join a group at the same time.
+            "CONFIG": {"hosts": [{"address": REDIS_URL, "max_connections": 5_000}], "capacity": 100_000},
         }
     },
 )

@@ -18,7 +18,7 @@ from events.fanout.latency import CANARY, observe
 from events.fanout.recent_reader import RecentReader
 from events.fanout.session import Session, Subscription
 from events.fanout.topic import Topic
-from events.fanout.wire import Delivery, Parcel
+from events.fanout.wire import Delivery, Parcel, unsent
 from events.ports import (
     Batch,
     BusGap,
@@ -200,15 +200,36 @@ class Hub:
         self._unions[topics] = audience
 
     def _deliver(self, due: Iterable[tuple[Session, Parcel]]) -> None:
-        sent = 0
+        """Nearly always a socket takes what it is given. Then the socket's own `send` is all that is called per client: each
+        further call, and each further object that is looked at, shows in what a delivery costs."""
+        sent, shared, dialect, frame = 0, None, None, b""
         for session, parcel in due:
-            if session.cursor is not None:
-                continue  # It lags.
-            if session.deliver(parcel):
-                sent += parcel.count
-            else:
-                self.catch_up.lag(session, parcel.deliveries)
+            pipe = session.pipe
+            send = pipe.direct
+            if send is None or session.cursor is not None:
+                sent += self._offer(session, parcel)
+                continue
+            if parcel is not shared or session.dialect is not dialect:
+                shared, dialect = parcel, session.dialect
+                frame = parcel.bundle(dialect).frame
+            try:
+                taken = send(frame)
+            except OSError:
+                taken = 0  # It is full, or the connection is lost: the pipe knows what to do.
+            if taken != len(frame):
+                pipe.write(unsent(frame[taken:]))
+            session.sent += parcel.count
+            sent += parcel.count
         self.counters.sent += sent
+
+    def _offer(self, session: Session, parcel: Parcel) -> int:
+        """How many deliveries a client took that may have too much unsent, or lag already."""
+        if session.lagging:
+            return 0
+        if session.deliver(parcel):
+            return parcel.count
+        self.catch_up.lag(session, parcel.deliveries)
+        return 0
 
     # -- sessions -------------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """Messages to clients, in the forms that their sockets want, each made at most once however many clients get it."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import Enum
 from typing import Any, Protocol
 
@@ -47,6 +47,13 @@ class WireMessage:
         if self._text is None:
             self._text = self.payload.decode()
         return self._text
+
+
+def unsent(frame: bytes) -> WireMessage:
+    """What a socket did not take of a frame; only for a pipe that has a `direct`."""
+    message = WireMessage(b"")
+    message._frame = frame
+    return message
 
 
 def message(dialect: Dialect, name: str, data: Any) -> WireMessage:
@@ -141,6 +148,14 @@ class Pipe(Protocol):
     Writing never blocks and never fails: a pipe whose connection is gone takes everything and sends nothing. The caller
     keeps `pending` bounded.
     """
+
+    @property
+    def direct(self) -> Callable[[bytes], int] | None:
+        """A socket's own `send`, for frames: while nothing is queued, and nothing else stands in the way of writing to it.
+
+        It tells how many bytes were taken, and raises `OSError` when that is none. The rest is to be written at once, as
+        `unsent`. None for ways that have no such socket, and for now when there is something to consider: then `offer`.
+        """
 
     @property
     def pending(self) -> int:

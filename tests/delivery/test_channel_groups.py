@@ -17,7 +17,7 @@ from events.channel_groups import (
     MAX_WAITING,
     ChannelGroupInbox,
     ChannelGroupSender,
-    HubConsumer,
+    HubMember,
 )
 from events.domain.entry import Entry, Position, stamp
 from events.ports import Batch, BusGap, Canary, Queue, Trace, Unavailable
@@ -159,13 +159,13 @@ async def heard_at_once(
 ) -> list[Batch | Position | BusGap | Canary]:
     """What a hub hears of messages that all wait for it when it takes the first."""
     layer, recorder, sender = get_channel_layer(), Recorder(), ChannelGroupSender(group)
-    consumer = HubConsumer(queue or Queue(MAX_WAITING))
-    consumer.receiver, consumer.channel_layer, consumer.channel_name = recorder, layer, await layer.new_channel()
-    await layer.group_add(group, consumer.channel_name)
+    member = HubMember(layer, recorder, queue or Queue(MAX_WAITING))
+    await member.enter()
+    await layer.group_add(group, member.channel)
     for message in sent:
         await (sender.send(message) if isinstance(message, Batch) else sender.heartbeat(message))
-    await until(lambda: layer.channels[consumer.channel_name].qsize() == len(sent))
-    await consumer.dispatch(await layer.receive(consumer.channel_name))
+    await until(lambda: layer.channels[member.channel].qsize() == len(sent))
+    await member.take(await layer.receive(member.channel))
     return recorder.heard
 
 

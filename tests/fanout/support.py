@@ -32,6 +32,8 @@ NOON = 1_700_000_000.0
 class RecordingPipe:
     """A way out that keeps what it is given. While `stalled`, nothing leaves, as with a client that does not read."""
 
+    direct = None
+
     def __init__(self) -> None:
         self.messages: list[WireMessage] = []
         self.bundles: list[Bundle] = []
