@@ -156,12 +156,14 @@ TABLE: Final = (
         Load(clients=10_000, rate=2),
         peers=(OURS,),
         targets=(Target(_COST, 1.3, "case:fanout-200"), *_ALL),
+        repeat=2,
     ),
     Case(
         "workers-1",
         "200 clients on one workflow, 2,000 ev/s, one server process",
         Load(rate=2_000),
         peers=(OURS,),
+        repeat=2,
     ),
     Case(
         "workers-2",
@@ -169,6 +171,7 @@ TABLE: Final = (
         Load(rate=2_000, workers=2),
         peers=(OURS,),
         targets=(Target("busiest_cores", 0.65, "case:workers-1"), *_ALL),
+        repeat=2,
     ),
 )
 

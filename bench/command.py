@@ -20,8 +20,8 @@ from bench.report import render
 from bench.result import Record, Result, ResultFile
 from bench.run import run_case
 
-SECONDS = 5.0
-GROWTH_SECONDS = 3.0
+SECONDS = 4.0
+GROWTH_SECONDS = 2.0
 QUICK_SECONDS = 2.0
 
 
