@@ -240,6 +240,10 @@ class History(Protocol):
         After `Unavailable` the caller cannot know whether the step was taken; `position` tells.
         """
 
+    def prepare(self, batch: Append) -> None:
+        """`append` of this very batch is likely to come next, after the one that is under way: do beforehand what can be done
+        without the store. It changes nothing that anybody can see, and need not be called."""
+
     async def cursor(self, source: str) -> str:
         """How far an input has been read; empty when never."""
 

@@ -1,13 +1,14 @@
 """One Redis as the adapters see it: connections with the right timeouts, errors in the ports' words, and all key names."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from redis import exceptions as errors
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -183,6 +184,7 @@ class RedisLink:
         self._client = _client(url, connections, REPLY_TIMEOUT_S)
         # Blocked commands sit in connections of their own: they would take all the others', and their replies may be late.
         self._patient = _client(url, connections, None)
+        self._lines: list[RedisLine] = []
         self.where = _where(self._client)
 
     async def call(self, *command: Any) -> Any:
@@ -202,6 +204,12 @@ class RedisLink:
     async def atomically(self, commands: Iterable[Sequence[Any]]) -> list[Any]:
         """Many commands in one round trip, all of them or none, and nobody sees a part (MULTI)."""
         return await self._pipeline(commands, atomic=True)
+
+    def line(self) -> "RedisLine":
+        """A connection for one caller alone. It ends with this link."""
+        line = RedisLine(self, self._patient.connection_pool)
+        self._lines.append(line)
+        return line
 
     def script(self, text: str) -> "RedisScript":
         """A Lua script to be run on this Redis."""
@@ -225,6 +233,8 @@ class RedisLink:
 
     async def close(self) -> None:
         """Close all connections."""
+        for line in self._lines:
+            await line.close()
         await self._client.aclose()
         await self._patient.aclose()
 
@@ -242,11 +252,74 @@ class RedisScript:
     def __init__(self, link: RedisLink, client: "Redis", text: str) -> None:
         self._link = link
         self._script = client.register_script(text)
+        self._text = text
+        self._digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
     async def __call__(self, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run it. Redis takes up to a million arguments, the script reads them as they are."""
         async with self._link.serving():
             return await self._script(keys=keys, args=args)
+
+    def command(self, keys: Sequence[str], args: Sequence[Any], *, known: bool = True) -> Sequence[Any]:
+        """The command that runs it on a server that knows it, or on one that gets to know it that way."""
+        head = ("EVALSHA", self._digest) if known else ("EVAL", self._text)
+        return *head, len(keys), *keys, *args
+
+
+class RedisLine:
+    """One connection for one caller, who asks all the time: no connection has to be found, and commands that follow one another
+    are one write. What the client library does around a command costs several times what the command does.
+
+    Callers take turns. Replies are those of the protocol, RESP 2 with bytes, in no shape of redis-py's.
+    """
+
+    def __init__(self, link: RedisLink, pool: "ConnectionPool") -> None:
+        self._link = link
+        self._pool = pool
+        self._connection = _untyped(pool.make_connection)()
+        self._turn = asyncio.Lock()
+
+    async def run(
+        self, script: RedisScript, keys: Sequence[str], args: Sequence[Any], *, wait: Sequence[Any] = (), wait_s: float = 0.0
+    ) -> Any:
+        """Run a script, after the command `wait` has been answered, which Redis may keep back for `wait_s`.
+
+        Raises `Unavailable`. Cancelling it costs the connection, nothing else.
+        """
+        async with self._link.serving(), self._turn:
+            replies = await self._ask([*([wait] if wait else []), script.command(keys, args)], wait_s)
+            if isinstance(replies[-1], errors.NoScriptError):
+                replies[-1:] = await self._ask([script.command(keys, args, known=False)], 0.0)
+            for reply in replies:
+                if isinstance(reply, Exception):
+                    await self._refused(reply)
+            return replies[-1]
+
+    async def close(self) -> None:
+        """A later call connects anew."""
+        await self._connection.disconnect()
+
+    async def _ask(self, commands: Sequence[Sequence[Any]], wait_s: float) -> list[Any]:
+        try:
+            async with asyncio.timeout(wait_s + REPLY_TIMEOUT_S):
+                await self._pool.ensure_connection(self._connection)
+                await self._connection.send_packed_command(self._connection.pack_commands(commands), check_health=False)
+                return [await self._reply() for _ in commands]
+        except BaseException:
+            # What comes late would be taken for the reply to something else.
+            await self._connection.disconnect(nowait=True)
+            raise
+
+    async def _reply(self) -> Any:
+        try:
+            return await self._connection.read_response()
+        except errors.ResponseError as error:
+            return error
+
+    async def _refused(self, error: Exception) -> None:
+        if _is_read_only(error):
+            await self._connection.disconnect()
+        raise error
 
 
 def _client(url: str, connections: int, reply_timeout_s: float | None) -> "Redis":

@@ -139,6 +139,7 @@ class RedisStreamReader:
     def __init__(self, link: RedisLink, keys: Keys) -> None:
         self._link = link
         self._keys = keys
+        self._line = link.line()
         self._script = link.script(_READ)
         self._gaps = GapLog()
         # Where reading really goes on from the cursor that was given last: what has been told is not told again.
@@ -156,9 +157,8 @@ class RedisStreamReader:
                 return entries
         # To Redis, BLOCK 0 means for ever.
         command = ("XREAD", "COUNT", 1, "BLOCK", max(1, round(wait_s * 1000)), "STREAMS", self._keys.bus)
-        await self._link.call_blocking(wait_s, *command, self._place(cursor).identifier)
-        # Also when nothing came: only this look shows that the stream is not what it was.
-        return await self._read_now(cursor, limit)
+        # Also when nothing came: only a look shows that the stream is not what it was.
+        return await self._read_now(cursor, limit, (*command, self._place(cursor).identifier), wait_s)
 
     def gaps(self) -> list[BusGap]:
         """`trimmed` with a count, or `recreated`. Times are those in the ids of the entries around the gap."""
@@ -170,10 +170,11 @@ class RedisStreamReader:
     async def close(self) -> None:
         """Nothing to close: the link belongs to whoever made it."""
 
-    async def _read_now(self, cursor: str, limit: int) -> list[BusEntry]:
+    async def _read_now(self, cursor: str, limit: int, wait: Sequence[Any] = (), wait_s: float = 0.0) -> list[BusEntry]:
+        """What is there, or once the command `wait` has been answered, within `wait_s`."""
         place = self._place(cursor)
         while True:
-            glimpse = await self._look(place, limit)
+            glimpse, wait = await self._look(place, limit, wait, wait_s), ()
             if glimpse is not None and not glimpse.is_behind(place):
                 return self._taken(cursor, place, glimpse)
             if glimpse is None and place.is_start:
@@ -187,10 +188,11 @@ class RedisStreamReader:
         known, place = self._known
         return place if known == cursor else _Place.of(cursor)
 
-    async def _look(self, place: _Place, limit: int) -> _Glimpse | None:
+    async def _look(self, place: _Place, limit: int, wait: Sequence[Any], wait_s: float) -> _Glimpse | None:
         """None when there is no stream."""
         oldest = self._oldest[0] if self._oldest else ""
-        reply = await self._script((self._keys.bus,), (place.identifier, limit, READ_BYTES, FIELD, oldest, CANARY))
+        args = (place.identifier, limit, READ_BYTES, FIELD, oldest, CANARY)
+        reply = await self._line.run(self._script, (self._keys.bus,), args, wait=wait, wait_s=wait_s)
         return _Glimpse.of(reply) if reply else None
 
     def _taken(self, cursor: str, place: _Place, glimpse: _Glimpse) -> list[BusEntry]:

@@ -20,7 +20,8 @@ class Folder:
 
     What it answers is to be written together with the events. Whether that was done shows in the place from which it is
     asked next: the place after those events, or the one before them (then they are folded again, from the same states).
-    Asked from anywhere else, it trusts nothing that it knows.
+    Asked from anywhere else, it trusts nothing that it knows. The events of the last place may still be on their way to the
+    history: nothing of what they touched is read there.
     """
 
     def __init__(self, history: History, capacity: int = CAPACITY) -> None:
@@ -31,13 +32,19 @@ class Folder:
         self._at: Position | None = None
         self._next: Position | None = None
         self._folded: Sequence[Execution] = ()
+        #: The states after the events of the step before, also of executions that ended.
+        self._last: Mapping[str, Execution] = {}
 
     def clear(self) -> None:
         """Forget everything: somebody else may have written."""
         self._known.clear()
         self._size = 0
         self._at = self._next = None
-        self._folded = ()
+        self._folded, self._last = (), {}
+
+    def stands_before(self, position: Position) -> bool:
+        """Whether the events at this place follow those that were folded last."""
+        return position == self._next
 
     async def fold(self, events: Sequence[Event], position: Position) -> list[Execution]:
         """The state of each execution that the events belong to, after them. The events follow `position` in the journal.
@@ -55,6 +62,7 @@ class Folder:
 
     def _move_to(self, position: Position) -> None:
         if position == self._next:
+            self._last = {execution.execution_id: execution for execution in self._folded}
             for execution in self._folded:
                 self._keep(execution)
         elif position != self._at:
@@ -73,9 +81,10 @@ class Folder:
             self._size -= _size(oldest)
 
     async def _states(self, ids: Sequence[str]) -> Mapping[str, Execution | None]:
-        unknown = [name for name in ids if name not in self._known]
+        at_hand = {name: self._last.get(name) or self._known.get(name) for name in ids}
+        unknown = [name for name, state in at_hand.items() if state is None]
         read = zip(unknown, await self._history.executions(unknown), strict=True) if unknown else ()
-        return {**{name: self._known.get(name) for name in ids}, **dict(read)}
+        return {**at_hand, **dict(read)}
 
 
 def _size(execution: Execution | None) -> int:

@@ -9,10 +9,10 @@ from typing import TypeVar
 
 import structlog
 
-from events.domain.entry import Position
+from events.domain.entry import Entry, Position
 from events.domain.event import KNOWN_TYPES, Event, EventLimits, InvalidEvent, execution_id_of, parse_event
 from events.fanout.counters import Counters
-from events.fanout.folder import Folder
+from events.fanout.drafter import Drafter
 from events.fanout.latency import observe
 from events.ports import (
     Append,
@@ -39,6 +39,10 @@ T = TypeVar("T")
 
 #: Documents per step. One step is one atomic write to the history and one message to the group.
 BATCH = 1_000
+
+#: A step of so many events is made ready while the one before it is written. Smaller ones are not worth the delay that this
+#: means for what was written.
+AHEAD = 100
 
 #: How long one read of the bus waits for a document.
 READ_WAIT_S = 1.0
@@ -117,7 +121,9 @@ class Relay:
         self._canary_at = 0.0
         self._fence = 0
         self._position = Position("", 0)
-        self._folder = Folder(history)
+        self._drafter = Drafter(history)
+        #: What the history is writing now.
+        self._writing: Append | None = None
         # Inputs take turns: entries reach the group in the order of the journal.
         self._turn = asyncio.Lock()
         self.leading = False
@@ -198,7 +204,7 @@ class Relay:
 
     async def _lead(self) -> None:
         self._position = await _retry(self._history.position)
-        self._folder.clear()
+        await self._drafter.forget()
         self._busy.update(reader.name for reader in self._readers)
         self.leading = True
         log.info("relay_leads", owner=self._owner, fence=self._fence, epoch=self._position.epoch, number=self._position.number)
@@ -289,9 +295,22 @@ class Relay:
                 continue
             gaps, cursor = reader.gaps(), entries[-1].cursor if entries else cursor
             await ahead.join()
-            await ahead.put(self._checked(reader.name, entries, gaps, canary_at))
+            step = self._checked(reader.name, entries, gaps, canary_at)
+            await self._draft_ahead(reader.name, step)
+            await ahead.put(step)
             # Who writes goes first: a lone event is not to wait for the next read.
             await asyncio.sleep(0)
+
+    async def _draft_ahead(self, source: str, step: _Step) -> None:
+        """In a backlog, make ready what is to be written while the step before it is being written."""
+        writing = self._writing
+        alone = writing is not None and writing.source == source and self._busy <= {source}
+        if writing is None or not alone or len(step.events) < AHEAD:
+            return
+        try:
+            await self._drafter.draft_ahead(writing, step.cursor, step.events, step.rejected)
+        except Unavailable as error:
+            log.warning("history_unavailable", reason=str(error))
 
     async def _relay_all(self, reader: BusReader, ahead: "asyncio.Queue[_Step]") -> None:
         while True:
@@ -333,7 +352,7 @@ class Relay:
         # What is left on the bus behind a full batch is no older than its last document.
         self._under_way[source] = step.entries[0].at
         async with self._turn:
-            await self._append(source, step.cursor, step.events, step.rejected, published=step.entries[0].at)
+            await self._append(source, step)
         self._under_way[source] = step.entries[-1].at if len(step.entries) == BATCH else 0.0
         self._count(step)
         if len(step.events) + len(step.rejected) < len(step.entries):
@@ -368,23 +387,21 @@ class Relay:
                 rejected.append(DeadLetter(source, error.field, error.message, document, self._clock(), size))
         return events, rejected
 
-    async def _append(
-        self, source: str, cursor: str, events: Sequence[Event], rejected: Sequence[DeadLetter], published: float
-    ) -> None:
+    async def _append(self, source: str, step: _Step) -> None:
         """Write one step and send it on; an outage only delays it, and never makes it happen twice."""
-        doubtful = False
+        doubtful, cursor, events = False, step.cursor, step.events
         while True:
             before = self._position
             try:
-                states = await self._folder.fold(events, before)
-                written = await self._history.append(Append(self._fence, before, source, cursor, events, rejected, states))
+                append = await self._drafter.draft(self._fence, before, source, cursor, events, step.rejected)
+                written = await self._write(append)
             except Moved as moved:
                 # A step without an answer may also be taken late: after we looked, and before it was repeated.
                 if doubtful and await self._was_taken(before, source, cursor, len(events)):
                     return
                 log.warning("history_moved", expected=before.number, found=moved.position.number, epoch=moved.position.epoch)
                 self._position = moved.position
-                self._folder.clear()
+                await self._drafter.forget()
                 continue
             except Unavailable as error:
                 log.warning("history_unavailable", reason=str(error))
@@ -397,9 +414,16 @@ class Relay:
                 epoch = before.epoch
                 self._position = Position(epoch, written[-1].number)
                 traces = self._tracer.relayed(source, events, written)
-                await self._send(Batch(epoch, written[0].number, written, published, self._clock(), traces))
+                await self._send(Batch(epoch, written[0].number, written, step.entries[0].at, self._clock(), traces))
                 self._tracer.sent()
             return
+
+    async def _write(self, append: Append) -> Sequence[Entry]:
+        self._writing = append
+        try:
+            return await self._history.append(append)
+        finally:
+            self._writing = None
 
     async def _was_taken(self, before: Position, source: str, cursor: str, events: int) -> bool:
         """Whether a step whose answer was lost was taken. The hubs find it in the journal by the next heartbeat then.

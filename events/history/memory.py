@@ -113,6 +113,9 @@ class MemoryHistory:
         self._forget_topics(now)
         return entries
 
+    def prepare(self, batch: Append) -> None:
+        """Nothing: there is no store to wait for."""
+
     async def cursor(self, source: str) -> str:
         return self._cursors.get(source, "")
 

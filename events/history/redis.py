@@ -2,9 +2,10 @@
 
 import re
 import secrets
-from collections.abc import Iterable, Sequence
+from collections import ChainMap
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgpack
 import orjson
@@ -39,6 +40,13 @@ return 1
 _ATTEMPTS: Final = 5
 
 
+class _Prepared(NamedTuple):
+    """What one call of `append.lua` takes."""
+
+    placement: Placement
+    args: Sequence[Any]
+
+
 class RedisHistory:
     """See `Keys` for what is kept where, and `append.lua` for the one step that writes.
 
@@ -53,6 +61,7 @@ class RedisHistory:
         self._link = link
         self._keys = keys
         self._limits = limits
+        self._line = link.line()
         self._append = link.script(_APPEND)
         self._since = link.script(_SINCE)
         self._snapshot = link.script(_SNAPSHOT)
@@ -60,6 +69,9 @@ class RedisHistory:
         self._discard = link.script(_DISCARD)
         self._epoch = ""
         self._offsets = KnownOffsets()
+        #: The offsets after the append that is under way, and what was prepared of the one after it.
+        self._offsets_ahead: Mapping[str, int] = {}
+        self._prepared: tuple[Append, _Prepared] | None = None
 
     async def append(self, batch: Append) -> list[Entry]:
         """As the port says. A writer that has seen more than there is proves that the end was lost: a new epoch begins.
@@ -68,8 +80,12 @@ class RedisHistory:
         """
         keys = (self._keys.history, self._keys.fence, self._keys.rejected, self._keys.rejected_bytes)
         for _ in range(_ATTEMPTS):
-            placement = Placement.of(batch.events, batch.expected, self._offsets)
-            reply = await self._append(keys, self._append_args(batch, placement))
+            placement, args = self._take_prepared(batch)
+            self._offsets_ahead = after = placement.after
+            try:
+                reply = await self._line.run(self._append, keys, args)
+            finally:
+                self._offsets_ahead = {}
             if reply[0] == b"offsets":
                 self._offsets.learn(dict(zip(placement.before, map(int, reply[1:]), strict=True)))
                 continue
@@ -77,9 +93,21 @@ class RedisHistory:
                 raise FencedOut(f"fencing token {batch.fence} is older than {int(reply[1])}")
             if reply[0] == b"moved":
                 raise Moved(Position(reply[1].decode(), int(reply[2])))
-            self._offsets.learn(placement.after)
+            self._offsets.learn(after)
             return list(placement.entries)
         raise Unavailable(f"{self._link.where} lost the offsets of topics {_ATTEMPTS} times during one step")
+
+    def prepare(self, batch: Append) -> None:
+        """Place the events after those that are under way. If these are not taken, the script refuses the places."""
+        self._prepared = batch, self._placed(batch)
+
+    def _take_prepared(self, batch: Append) -> "_Prepared":
+        prepared, self._prepared = self._prepared, None
+        return prepared[1] if prepared is not None and prepared[0] is batch else self._placed(batch)
+
+    def _placed(self, batch: Append) -> "_Prepared":
+        placement = Placement.of(batch.events, batch.expected, ChainMap(dict(self._offsets_ahead), self._offsets))
+        return _Prepared(placement, self._append_args(batch, placement))
 
     async def cursor(self, source: str) -> str:
         found = await self._link.call("HGET", self._keys.history, f"cursor:{source}")

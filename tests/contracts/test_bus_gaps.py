@@ -48,21 +48,19 @@ async def test_at_the_end_of_the_stream_a_read_waits_before_it_looks(
     looks: list[str] = []
     look = reader._look
 
-    async def noted(place: Any, limit: int) -> Any:
-        looks.append(place.identifier)
-        return await look(place, limit)
+    async def noted(place: Any, limit: int, wait: Any, wait_s: float) -> Any:
+        looks.append("waits" if wait else "looks")
+        return await look(place, limit, wait, wait_s)
 
     monkeypatch.setattr(reader, "_look", noted)
     await add(link, keys, 3)
     read = await reader.read("", 2, 10)
     read = await reader.read(read[-1].cursor, 2, 10)
-    assert len(looks) == 2
     waiting = asyncio.create_task(reader.read(read[-1].cursor, 2, 10))
     await eventually(lambda: blocked(link))
-    assert len(looks) == 2
     await add(link, keys, 1, name="late")
     assert documents(await waiting) == [b"late1"]
-    assert len(looks) == 3
+    assert looks == ["looks", "looks", "waits"]
 
 
 async def blocked(link: RedisLink) -> bool:

@@ -7,6 +7,7 @@ import pytest
 
 from events.ports import Unavailable
 from events.redis_link import Keys, RedisLink
+from tests.contracts.support import eventually
 from tests.redis_server import RedisServer, free_port
 
 
@@ -60,6 +61,63 @@ async def test_a_script_that_the_server_forgot_is_sent_again(own_redis: RedisSer
     assert await script(["n"], []) == 1
     own_redis.command("SCRIPT", "FLUSH")
     assert await script(["n"], []) == 2
+
+
+async def until_blocked(server: RedisServer) -> None:
+    """Returns once somebody waits for something to come."""
+
+    async def blocked() -> bool:
+        return bool(server.command("INFO", "clients")["blocked_clients"])
+
+    await eventually(blocked)
+
+
+async def test_a_line_waits_and_then_runs_a_script_in_one_go(own_redis: RedisServer, own_link: RedisLink, keys: Keys) -> None:
+    line, script = own_link.line(), own_link.script("return {ARGV[1], redis.call('LLEN', KEYS[1])}")
+    wait = ("BLPOP", keys.ping, 5)
+    for word in ("unknown", "known", "forgotten"):
+        if word == "forgotten":
+            own_redis.command("SCRIPT", "FLUSH")
+        asked = asyncio.create_task(line.run(script, [keys.ping], [word], wait=wait, wait_s=5))
+        await until_blocked(own_redis)
+        await own_link.call("RPUSH", keys.ping, "a", "b", "c")
+        assert await asked == [word.encode(), 2]
+        await own_link.call("DEL", keys.ping)
+
+
+async def test_a_line_goes_on_after_whatever_ended_its_connection(own_redis: RedisServer, own_link: RedisLink) -> None:
+    line, script = own_link.line(), own_link.script("return ARGV[1]")
+    asked = asyncio.create_task(line.run(script, [], ["never read"], wait=("BLPOP", "nothing", 5), wait_s=5))
+    await until_blocked(own_redis)
+    asked.cancel()
+    await asyncio.wait([asked])
+    assert await line.run(script, [], ["after a cancellation"]) == b"after a cancellation"
+    own_redis.restart()
+    # Another connection: by the time that it has an answer, the line's end has been noticed.
+    await own_link.call("PING")
+    assert await line.run(script, [], ["after a restart"]) == b"after a restart"
+    await line.close()
+    assert await line.run(script, [], ["after its end"]) == b"after its end"
+
+
+async def test_a_line_to_a_frozen_server_does_not_mix_up_replies(own_redis: RedisServer, own_link: RedisLink) -> None:
+    line, script = own_link.line(), own_link.script("return ARGV[1]")
+    await line.run(script, [], ["before"])
+    own_redis.pause()
+    with pytest.raises(Unavailable, match="does not answer"):
+        await line.run(script, [], ["late"])
+    own_redis.resume()
+    assert await line.run(script, [], ["after"]) == b"after"
+
+
+async def test_an_error_of_a_line_is_an_error_and_the_connection_goes_on(own_link: RedisLink, keys: Keys) -> None:
+    line, script = own_link.line(), own_link.script("return redis.call('INCR', KEYS[1])")
+    await own_link.call("SET", keys.ping, "x")
+    with pytest.raises(Unavailable, match="WRONGTYPE"):
+        await line.run(script, ["n"], [], wait=("XREAD", "BLOCK", 10, "STREAMS", keys.ping, "0-0"))
+    with pytest.raises(Unavailable, match="not an integer"):
+        await line.run(script, [keys.ping], [])
+    assert await line.run(script, ["n"], []) == 2
 
 
 async def test_a_failed_command_of_a_transaction_undoes_it(link: RedisLink, keys: Keys) -> None:

@@ -125,6 +125,7 @@ class TestHistory:
     down:        nothing is done, and the caller is told `Unavailable`
     lose_answer: how many appends are carried out while the caller is told `Unavailable`
     late:        how many appends are carried out only when the next one comes, the caller having been told `Unavailable`
+    prepared:    how many appends were prepared while another was under way
     """
 
     __test__ = False
@@ -138,6 +139,7 @@ class TestHistory:
         self.down = False
         self.lose_answer = 0
         self.late = 0
+        self.prepared = 0
         self._under_way: list[Append] = []
         self.asked: list[str] = []
         self._holds: dict[str, int] = {}
@@ -172,6 +174,10 @@ class TestHistory:
             self.lose_answer -= 1
             raise Unavailable("the answer was lost")
         return written
+
+    def prepare(self, batch: Append) -> None:
+        self.prepared += 1
+        self.kept.prepare(batch)
 
     async def cursor(self, source: str) -> str:
         return await self._answer("cursor", lambda: self.kept.cursor(source))

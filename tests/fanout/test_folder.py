@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import orjson
 import pytest
 
-from events.bus.memory import MemoryBus
+from events.bus.memory import MemoryBus, MemoryBusReader
 from events.conf import HistoryLimits
 from events.domain.entry import Position
 from events.domain.event import Event, EventLimits
@@ -18,7 +18,7 @@ from events.fanout.folder import Folder
 from events.fanout.relay import Relay
 from events.history.memory import MemoryHistory
 from events.lease.memory import MemoryLease
-from events.ports import Append, Moved, Unavailable
+from events.ports import Append, BusEntry, Moved, Unavailable
 from tests.contracts.support import Clock, event, eventually
 from tests.fanout.support import NOON, TestGroup, TestHistory, until
 
@@ -92,11 +92,30 @@ async def test_a_state_is_read_once(history: CountingHistory, folder: Folder) ->
     assert history.reads == [["a", "b"]]
 
 
-async def test_what_has_ended_is_not_kept_at_hand(history: CountingHistory, folder: Folder) -> None:
+async def test_what_has_ended_is_kept_at_hand_for_one_step(history: CountingHistory, folder: Folder) -> None:
     await step(history, folder, of("a"), of("a", "execution_completed"))
     [late] = await step(history, folder, of("a", "node_completed"))
     assert (late.status, late.events) == ("completed", 3)
-    assert history.reads == [["a"], ["a"]]
+    assert history.reads == [["a"]]
+    await step(history, folder, of("b"))
+    [later] = await step(history, folder, of("a", "node_completed"))
+    assert (later.status, later.events) == ("completed", 4)
+    assert history.reads == [["a"], ["b"], ["a"]]
+
+
+async def test_a_step_is_folded_while_the_one_before_it_is_on_its_way(history: CountingHistory, folder: Folder) -> None:
+    """Also when an execution ends in the one and goes on in the other: the history has nothing of it yet."""
+    here = await history.position()
+    first, second = [of("a"), of("a", "execution_completed")], [of("a", "node_completed"), of("b")]
+    states = [await folder.fold(first, here)]
+    after = Position(here.epoch, here.number + len(first))
+    assert folder.stands_before(after)
+    assert not folder.stands_before(here)
+    states.append(await folder.fold(second, after))
+    await history.write(first, states[0])
+    await history.write(second, states[1])
+    assert await history.state("a") == await whole(history, "a")
+    assert await history.state("b") == await whole(history, "b")
 
 
 async def test_a_step_that_was_not_taken_is_folded_again_from_the_same_states(history: CountingHistory, folder: Folder) -> None:
@@ -229,5 +248,57 @@ async def test_states_equal_the_fold_of_the_journal_whatever_fails() -> None:
     names = {fields["execution_id"] for fields, _ in entries}
     assert len(names) == 2 + 2 * 5 - 2
     for name in names:
+        [found] = await history.kept.executions([name])
+        assert found == fold_all(None, [(fields, number) for fields, number in entries if fields["execution_id"] == name])
+
+
+class KeptReader(MemoryBusReader):
+    """An input that forgets nothing, so that the relay may read ahead."""
+
+    name = "stream"
+    reads_ahead = True
+
+    def __init__(self) -> None:
+        super().__init__(MemoryBus(1))
+        self.documents: list[bytes] = []
+
+    async def read(self, cursor: str, limit: int, wait_s: float) -> list[BusEntry]:
+        first = int(cursor or 0)
+        if first >= len(self.documents):
+            await asyncio.sleep(0)
+        return [BusEntry(str(place), each) for place, each in enumerate(self.documents[first : first + limit], first + 1)]
+
+
+@pytest.mark.usefixtures("brisk")
+async def test_a_backlog_is_drafted_ahead_and_whatever_fails_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Executions end in one step and go on in the next, which is drafted while the history writes the one."""
+    monkeypatch.setattr(relay_module, "AHEAD", 2)
+    monkeypatch.setattr(relay_module, "BATCH", 5)
+    history, reader = TestHistory(HistoryLimits()), KeptReader()
+    history.slow = True
+    kinds = ("node_started", "node_completed", "execution_completed")
+    relay = Relay(history, TestGroup(), [reader], MemoryLease(), "r", EventLimits(), lease_ttl_s=60, heartbeat_s=60)
+
+    async def all_written() -> bool:
+        return (await history.kept.position()).number >= len(reader.documents)
+
+    task = asyncio.create_task(relay.run())
+    await until(lambda: relay.leading)
+    for trouble in ("none", "lose_answer", "late", "lose_answer", "down", "none"):
+        if trouble in ("lose_answer", "late"):
+            setattr(history, trouble, 1)
+        asked, drafted = len(history.asked), history.prepared
+        reader.documents += [of(f"e{number % 4}", kinds[number % 3], f"n{number}").document for number in range(42)]
+        if trouble == "down":
+            history.down = True
+            await until(lambda before=asked: len(history.asked) > before + 2)  # type: ignore[misc]
+            history.down = False
+        await eventually(all_written)
+        assert history.prepared > drafted
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    entries = [(orjson.loads(entry.document), entry.number) for entry in (await history.kept.read(0, 10_000)).entries]
+    assert [fields["node_id"] for fields, _ in entries] == [orjson.loads(each)["node_id"] for each in reader.documents]
+    for name in ("e0", "e1", "e2", "e3"):
         [found] = await history.kept.executions([name])
         assert found == fold_all(None, [(fields, number) for fields, number in entries if fields["execution_id"] == name])
