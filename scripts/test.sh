@@ -31,6 +31,8 @@ for name in $(sed -n 's/^#\{0,1\}\([A-Z][A-Z0-9_]*\)=.*/\1/p' .env.example); do
     unset "$name"
 done
 export ENV_FILE=
+# The tests start hundreds of programs, which need not compile the project each time.
+unset PYTHONDONTWRITEBYTECODE
 PATH="$(pwd)/.venv/bin:$PATH:/usr/sbin"
 # One worker per core of a small machine; a file's tests share the servers that they start.
 # shellcheck disable=SC2086

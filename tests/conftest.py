@@ -1,14 +1,16 @@
 """What all tests share."""
 
 import os
+import signal
 import subprocess
-import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import pytest
 from django.conf import settings
 
+from tests.system.forked import Forked
 from wsproject.settings import env
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -24,15 +26,16 @@ def pytest_configure() -> None:
 
 def manage(*argv: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """`manage.py` with arguments, and with variables beside those of this process."""
-    return subprocess.run(
-        [sys.executable, "manage.py", *argv],
-        cwd=ROOT,
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
+    command = ["manage.py", *argv]
+    with TemporaryDirectory() as folder:
+        output, errors = Path(folder, "output"), Path(folder, "errors")
+        program = Forked(command, {**os.environ, **variables}, ROOT, output, errors)
+        try:
+            code = program.wait(30)
+        except subprocess.TimeoutExpired:
+            program.send_signal(signal.SIGKILL)
+            raise
+        return subprocess.CompletedProcess(command, code, output.read_text(), errors.read_text())
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import os
+import secrets
 import shutil
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from playwright.async_api import Browser, async_playwright, expect
 
 from tests.browser.pages import Tabs
 from tests.redis_server import RedisServer
+from tests.system.forked import Forked
 from tests.system.stack import DEADLINE_S, ROOT, Server, Stack, await_condition
 
 Publish = Callable[..., Coroutine[Any, Any, None]]
@@ -77,15 +79,15 @@ async def tabs(browser: Browser) -> AsyncIterator[Tabs]:
 
 
 @pytest.fixture
-def publish(deployment: Deployment) -> Publish:
+def publish(deployment: Deployment, tmp_path: Path) -> Publish:
     """`publish(events, way="stream", per_second=0)`: another process publishes, and has ended when this returns."""
     redis = deployment.stack.redis
     assert redis is not None
 
     async def run(events: list[dict[str, Any]], way: str = "stream", per_second: float = 0) -> None:
-        argv = (sys.executable, str(EXECUTOR), redis.url, way, str(per_second))
-        process = await asyncio.create_subprocess_exec(*argv, cwd=ROOT, stdin=asyncio.subprocess.PIPE)
-        await process.communicate("\n".join(map(json.dumps, events)).encode())
-        assert process.returncode == 0
+        lines, log = (tmp_path / f"{secrets.token_hex(4)}.{kind}" for kind in ("jsonl", "log"))
+        lines.write_text("\n".join(map(json.dumps, events)))
+        process = Forked([str(EXECUTOR), redis.url, way, str(per_second), str(lines)], dict(os.environ), ROOT, log)
+        assert await asyncio.to_thread(process.wait) == 0, log.read_text()
 
     return run

@@ -1,14 +1,16 @@
 """An executor as others write it: a program of its own that knows Redis and nothing of the server's code.
 
-    python executor.py REDIS_URL stream|channel EVENTS_PER_SECOND < one JSON object per line
+    python executor.py REDIS_URL stream|channel EVENTS_PER_SECOND FILE
 
-Gives each event the time at which it is published. A rate of 0 publishes all of them at once.
+The file has one JSON object per line. Each event gets the time at which it is published. A rate of 0 publishes all of them at
+once.
 """
 
 import json
 import sys
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import redis
 
@@ -20,7 +22,7 @@ TICK_S = 0.05
 
 def main() -> None:
     url, way, per_second = sys.argv[1], sys.argv[2], float(sys.argv[3])
-    events = [json.loads(line) for line in sys.stdin]
+    events = [json.loads(line) for line in Path(sys.argv[4]).read_text().splitlines()]
     share = max(1, round(per_second * TICK_S)) if per_second else len(events)
     with redis.Redis.from_url(url) as bus:
         began = time.monotonic()

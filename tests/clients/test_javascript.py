@@ -189,7 +189,9 @@ def test_a_process_that_is_about_to_end_is_left_when_it_says_so_and_costs_nothin
     workflow.wait_events(3)
     ending.signal(signal.SIGTERM)
     assert 0 < client.wait("draining")["reconnectInMs"] <= 1000 * DRAIN_S
-    assert client.wait_state(status="reconnecting")["reason"] == "the server process is about to end"
+    client.wait_state(status="reconnecting")
+    # Attempts that fail meanwhile give other reasons.
+    assert "the server process is about to end" in [state["reason"] for state in client.all("state")]
     assert ending.wait() == 0
     server.publish(*run_of(3, "drain_wf", start=3))
     stack.serve(port=ending.port)

@@ -12,9 +12,10 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 from tests.redis_server import RedisServer, free_port
+from tests.system.forked import Forked
 from wsproject.settings import env
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
@@ -26,24 +27,54 @@ DEADLINE_S: Final = 30.0
 TRACEBACK: Final = "Traceback"
 
 
-class Program:
-    """One process: its output in a file, and its end by its pid alone."""
+class Process(Protocol):
+    """What a program needs of its process, see `subprocess.Popen`."""
 
-    def __init__(self, argv: list[str], variables: dict[str, str], log: Path) -> None:
+    @property
+    def pid(self) -> int: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float) -> int: ...
+
+    def send_signal(self, sig: signal.Signals, /) -> None: ...
+
+
+Start = Callable[[list[str], dict[str, str], Path], Process]
+
+
+def started(argv: list[str], variables: dict[str, str], log: Path) -> Process:
+    """Any program, as a shell starts it."""
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            argv,
+            cwd=ROOT,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def forked(argv: list[str], variables: dict[str, str], log: Path) -> Process:
+    """A Python program, in a quarter of the time."""
+    return Forked(argv[1:], variables, ROOT, log)
+
+
+class Program:
+    """One process: its output in a file, and its end by its pid alone.
+
+    start: how it comes to be
+    """
+
+    def __init__(self, argv: list[str], variables: dict[str, str], log: Path, start: Start = started) -> None:
         self.argv = argv
         #: The line before a traceback that is not ours to prevent.
         self.tolerated = TRACEBACK
         self._log = log
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                argv,
-                cwd=ROOT,
-                env=variables,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        log.touch()
+        self._process = start(argv, variables, log)
 
     @property
     def pid(self) -> int:
@@ -102,7 +133,7 @@ class Server(Program):
     """A process that serves HTTP on 127.0.0.1."""
 
     def __init__(self, argv: list[str], variables: dict[str, str], log: Path, port: int) -> None:
-        super().__init__(argv, variables, log)
+        super().__init__(argv, variables, log, forked)
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.ws_url = f"ws://127.0.0.1:{port}"
@@ -165,7 +196,8 @@ class Stack:
 
     def run(self, *argv: str, **variables: str) -> Program:
         """Any Python program of the project, by the arguments of the interpreter."""
-        program = Program([sys.executable, *argv], self._environment(variables), self._new_log())
+        start = started if argv[0] == "-c" else forked
+        program = Program([sys.executable, *argv], self._environment(variables), self._new_log(), start)
         self.programs.append(program)
         return program
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from events.limits.pace import SHARE
 from events.shared_port import CannotShare, shared_listeners
 from tests.redis_server import RedisServer, free_port
 from tests.system.clients import PlainClient, until
@@ -136,7 +137,7 @@ async def test_a_parent_waits_until_its_workers_have_let_their_clients_go(new_st
             await client.wait_closed()
         assert await asyncio.to_thread(server.wait) == 0
         assert {client.code for client in clients} == {1012}
-        assert max(notice["reconnect_in_ms"] for notice in notices) == 2_000
+        assert max(notice["reconnect_in_ms"] for notice in notices) == round(2_000 / SHARE)
         assert server.log.count("drain_ended") == 2
         for client in clients:
             await client.close()
