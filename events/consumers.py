@@ -108,7 +108,7 @@ class WebSocketConsumer(LeanConsumer):
 
     async def accept(self) -> ClosablePipe:
         await self.send({"type": "websocket.accept"})
-        self.pipe = websocket_pipe(self.base_send)
+        self.pipe = websocket_pipe(self.base_send, lambda: self.sid)
         # Whoever serves the socket wants to say in the log whose it is.
         self.scope.get("about", {})["sid"] = lambda: self.sid
         # Nobody asks for them any more, and they are up to a fifth of what an idle client takes.

@@ -218,11 +218,13 @@ class QueuedPipe(ABC):
 
 
 class AsgiPipe(QueuedPipe):
-    """A WebSocket under any ASGI server. A task of its own sends, because `send` may wait and a pipe must not."""
+    """A WebSocket under any ASGI server. A task of its own sends, because `send` may wait and a pipe must not. `sid` tells
+    whose it is, for the log."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, sid: Callable[[], str] = str) -> None:
         super().__init__()
         self._send = send
+        self._sid = sid
         self._sender: asyncio.Task[None] | None = None
 
     async def flush(self) -> None:
@@ -242,7 +244,7 @@ class AsgiPipe(QueuedPipe):
                 self.pending -= size
         except Exception as error:
             # The server refuses to send on a connection that is gone; its consumer is told by websocket.disconnect.
-            log.debug("send_failed", reason=repr(error))
+            log.debug("send_failed", sid=self._sid(), reason=repr(error))
             self._waiting.clear()
             self.pending = 0
         finally:
@@ -285,8 +287,9 @@ class PollingPipe(QueuedPipe):
         self._filled.set()
 
 
-def websocket_pipe(send: Send) -> ClosablePipe:
-    """The best way out that the ASGI server behind `send` offers. Call it after the WebSocket was accepted."""
+def websocket_pipe(send: Send, sid: Callable[[], str] = str) -> ClosablePipe:
+    """The best way out that the ASGI server behind `send` offers. Call it after the WebSocket was accepted. `sid` tells whose
+    it is once that is known; empty until then."""
     own = getattr(getattr(send, "__self__", None), "pipe", None)
     if isinstance(own, SolePipe):
         return own
@@ -296,7 +299,7 @@ def websocket_pipe(send: Send) -> ClosablePipe:
     asyncio_transport = _uvicorn_transport(send)
     if asyncio_transport is not None:
         return AsyncioPipe(asyncio_transport)
-    return AsgiPipe(send)
+    return AsgiPipe(send, sid)
 
 
 def _daphne_transport(send: Send) -> TwistedTransport | None:

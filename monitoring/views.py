@@ -24,6 +24,14 @@ from monitoring.serializers import HealthSerializer, MetricsSerializer, ReadySer
 #: What `/status` says of itself.
 SERVER_NAME: Final = "workflow-websocket-server"
 
+#: Formats of `/metrics` by what an `Accept` header calls them.
+METRICS_TYPES: Final = {
+    "application/json": "json",
+    "*/*": "json",
+    "application/openmetrics-text": "openmetrics",
+    "text/plain": "prometheus",
+}
+
 EXAMPLE_HEALTH: Final[dict[str, Any]] = {
     "status": "healthy",
     "timestamp": "2026-01-24T10:00:00.000Z",
@@ -149,7 +157,7 @@ class MetricsView(UncachedJSON, ProtectedView):
         summary="Metrics",
         description=(
             "Clients, subscriptions and counters over all server processes, whichever of them answers. With "
-            "`?format=prometheus` or `?format=openmetrics`, or an `Accept` header as Prometheus sends it, in that format."
+            "`?format=prometheus` or `?format=openmetrics`, or an `Accept` header that prefers it, in that format."
         ),
         parameters=[OpenApiParameter("format", str, enum=["json", *CONTENT_TYPES])],
         tags=["Monitoring"],
@@ -179,14 +187,9 @@ class MetricsView(UncachedJSON, ProtectedView):
 
 
 def _metrics_format(request: Request) -> str:
-    """What `?format=` asks for, or else `Accept`, as Prometheus sends it. Whoever asks for nothing of the kind gets JSON."""
-    accepted = request.META.get("HTTP_ACCEPT", "")
-    if "application/openmetrics-text" in accepted:
-        preferred = "openmetrics"
-    elif "text/plain;version=" in accepted.replace(" ", ""):
-        preferred = "prometheus"
-    else:
-        preferred = "json"
+    """What `?format=` asks for, or else `Accept` likes best. Whoever asks for nothing of the kind gets JSON."""
+    accepted = (f"{each.main_type}/{each.sub_type}" for each in request.accepted_types)
+    preferred = next((METRICS_TYPES[name] for name in accepted if name in METRICS_TYPES), "json")
     return str(request.GET.get("format", preferred))
 
 

@@ -66,7 +66,8 @@ def _table(query: Query) -> dict[str, Any]:
     servers = [report.process for report in current.processes if report.kind == "server"]
     return {
         "query": query,
-        "choices": CHOICES | {"process": servers},
+        # Also one that has ended since it was chosen: the form says what the table shows.
+        "choices": CHOICES | {"process": sorted({*servers, *filter(None, [query.filters.get("process")])})},
         "headers": headers(query),
         "page": page,
         "page_range": list(page.paginator.get_elided_page_range(page.number)),

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from events.fanout.wire import Bundle, WireMessage
 from events.pipes import MAX_POLL_PACKETS, AsgiPipe, AsyncioPipe, PollingPipe, TwistedPipe, websocket_pipe
@@ -127,13 +128,15 @@ async def test_writing_never_waits_and_what_has_not_left_is_pending() -> None:
 
 async def test_a_pipe_whose_connection_is_gone_takes_everything_and_sends_nothing() -> None:
     server = Server()
-    pipe = AsgiPipe(server.send)
+    pipe = AsgiPipe(server.send, lambda: "s1")
     server.gone = True
-    for _ in range(3):
-        assert pipe.offer(Bundle([message("a"), message("b")]), ROOM)
-        await pipe.flush()
-        assert pipe.pending == 0
+    with capture_logs() as entries:
+        for _ in range(3):
+            assert pipe.offer(Bundle([message("a"), message("b")]), ROOM)
+            await pipe.flush()
+            assert pipe.pending == 0
     assert server.sent == []
+    assert [(entry["event"], entry["sid"]) for entry in entries] == [("send_failed", "s1")] * 3
 
 
 async def test_a_shut_pipe_still_sends_what_it_has_and_nothing_more() -> None:

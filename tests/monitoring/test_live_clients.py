@@ -62,6 +62,14 @@ def test_search_and_the_fragment(operator: Client) -> None:
     assert "fragment" not in fragment.replace("data-", "")
 
 
+@pytest.mark.usefixtures("two_servers")
+@pytest.mark.parametrize("process", ["web-2", "gone"])
+def test_the_form_shows_what_the_table_is_filtered_by(operator: Client, process: str) -> None:
+    page = content(operator, f"?process={process}")
+    assert f"<option selected>{process}</option>" in page
+    assert ("No live client matches." in page) == (process == "gone")
+
+
 def test_pages_of_100(operator: Client, report: Report) -> None:
     report(told("web-1", *(row(f"sid-{number:03}", "web-1") for number in range(101))))
     assert content(operator, "?fragment=1&o=sid").count("data-key") == 100
