@@ -1,11 +1,15 @@
 """What the executions pages show: a row per execution, and per node a bar on the execution's time."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import orjson
+
 from events.stats import (
     RUNNING,
+    Entry,
     Execution,
     NodeState,
     Typical,
@@ -41,9 +45,13 @@ class Bar:
     seconds: float | None
 
 
-def rows(executions: Sequence[Execution], typical: Typical, now: float) -> list[ExecutionRow]:
-    """In the given order. `typical` is what nodes usually take, `now` Unix time."""
-    return [row(each, [*_said(silence(each, typical, now)), *state_oddities(each)], now) for each in executions]
+def rows(executions: Sequence[Execution], newest: Iterable[Entry], typical: Typical, now: float) -> list[ExecutionRow]:
+    """In the given order. `newest` are the last events of all, which show whether numbers are missing among them; `typical` is
+    what nodes usually take, `now` Unix time."""
+    events: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for event in (orjson.loads(entry.document) for entry in newest):
+        events[event["execution_id"]].append(event)
+    return [row(each, flags_of(each, events[each.execution_id], typical, now), now) for each in executions]
 
 
 def row(execution: Execution, flags: Sequence[str], now: float) -> ExecutionRow:
@@ -53,7 +61,8 @@ def row(execution: Execution, flags: Sequence[str], now: float) -> ExecutionRow:
 
 
 def flags_of(execution: Execution, events: Sequence[Mapping[str, Any]], typical: Typical, now: float) -> list[str]:
-    """Everything that is odd about one execution; `events` are its own, `typical` is what nodes usually take."""
+    """Everything that is odd about one execution; `events` are its own, one after the other without a gap of ours, `typical`
+    is what nodes usually take."""
     silent = silence(execution, typical, now)
     return [*_said(silent), *state_oddities(execution), *sequence_oddities(events)]
 

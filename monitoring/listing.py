@@ -120,8 +120,9 @@ def _shown(value: str | bool) -> str:
 def _matches(client: ClientRow, words: Sequence[str]) -> bool:
     if not words:
         return True
-    text = "\n".join((client.sid, client.address, client.user_agent, *client.topics)).casefold()
-    return all(word in text for word in words)
+    text = (client.sid, client.address, client.user_agent, client.token_id, client.token_name, *client.topics)
+    found = "\n".join(text).casefold()
+    return all(word in found for word in words)
 
 
 def _sorted(clients: list[ClientRow], order: str) -> list[ClientRow]:

@@ -11,7 +11,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
-from events.stats import RUNNING, Unavailable, execution, executions, usual_durations
+from events.stats import RUNNING, Unavailable, execution, executions, last_events, usual_durations
 from monitoring.admin.pages import PageAdmin
 from monitoring.gantt import WIDTH, ExecutionRow, bars, flags_of, row, rows
 from monitoring.models import Execution
@@ -56,7 +56,7 @@ def _table(params: Mapping[str, str]) -> dict[str, Any]:
     asked = {"search": search, "show": show, "choices": SHOW}
     try:
         newest = executions()
-        found = rows(newest, usual_durations(newest), time.time())
+        found = rows(newest, last_events()[0], usual_durations(newest), time.time())
     except Unavailable as error:
         return {**asked, "unavailable": f"The executions cannot be read now: {error}"}
     chosen = [each for each in found if _is_shown(each, show) and _matches(each, search.casefold().split())]

@@ -69,6 +69,7 @@ async def test_the_dashboard_draws_the_last_hour(deployment: Deployment, tabs: T
     if WANTS_PICTURES:
         await some_minutes(deployment, publish)
     await publish(run_of(20, "dashboard"))
+    await admin.page.clock.install()
     await admin.visit(deployment.a, "dashboard")
     await expect(admin.page.locator(".components .ill")).to_have_count(0)
     await expect(admin.page.get_by_role("region", name="Processes").locator("tbody tr")).to_have_count(3)
@@ -81,6 +82,11 @@ async def test_the_dashboard_draws_the_last_hour(deployment: Deployment, tabs: T
     await choice.select_option(index=1)
     await admin.assert_fits()
     await admin.assert_accessible()
+    # They ask again by themselves. A process that is gone cannot stay chosen.
+    lines = {"at": [1_769_248_800], "lines": {"total": {"clients": [7]}}}
+    await admin.page.route("**/lines/", lambda route: route.fulfill(json=lines))
+    await admin.page.clock.fast_forward(5_000)
+    await expect(admin.page.locator("figcaption").first).to_contain_text("Clients 7")
 
 
 async def test_topics_executions_and_dead_letters(deployment: Deployment, tabs: Tabs, publish: Publish) -> None:

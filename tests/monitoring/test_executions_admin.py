@@ -69,7 +69,8 @@ def test_the_list_and_its_flags(operator: Client) -> None:
     assert "its nodes usually take up to 1.0 s." in page
     assert "It ended, and nothing told that it had started." in page
     assert "1 of 2" in page
-    for query, found in (("?show=flagged", {"silent", "odd"}), ("?show=running", {"silent"}), ("?q=FAILED", {"odd"})):
+    assert page.count("Numbers are missing at the source: 3.") == 1
+    for query, found in (("?show=flagged", {"whole", "silent", "odd"}), ("?show=running", {"silent"}), ("?q=FAILED", {"odd"})):
         shown = operator.get(f"{PAGE}{query}&fragment=1").content.decode()
         assert {name for name in ("whole", "silent", "odd") if f'data-key="{name}"' in shown} == found
 
@@ -118,7 +119,7 @@ def test_bars_lie_where_nodes_ran() -> None:
 def test_times_that_nobody_can_read_do_no_harm() -> None:
     state = fold_all(None, [({"type": "node_started", "execution_id": "x", "workflow_id": "w", "node_id": "n"}, 1)])
     assert [(bar.left, bar.seconds) for bar in bars(state, 0.0)] == [(None, None)]
-    assert rows([state], {}, 0.0)[0].seconds is None
+    assert rows([state], [], {}, 0.0)[0].seconds is None
 
 
 @pytest.mark.usefixtures("three", "db")

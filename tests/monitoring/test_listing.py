@@ -8,7 +8,17 @@ from tests.monitoring.rows import row
 CLIENTS = [
     row("s1", "web-1", address="192.0.2.1", sent=30, connected_at=10.0, user_agent="curl/8", topics=["bot:Alpha"]),
     row("s2", "web-2", address="192.0.2.2", sent=10, connected_at=30.0, backlog_bytes=5),
-    row("s3", "web-1", address="198.51.100.3", sent=20, connected_at=20.0, transport="polling", authenticated=False),
+    row(
+        "s3",
+        "web-1",
+        address="198.51.100.3",
+        sent=20,
+        connected_at=20.0,
+        transport="polling",
+        authenticated=False,
+        token_id="tok-7",
+        token_name="Wall screen",
+    ),
 ]
 
 
@@ -27,13 +37,15 @@ def test_the_newest_comes_first() -> None:
         ("192.0.2", ["s2", "s1"]),
         ("CURL", ["s1"]),
         ("bot:alpha", ["s1"]),
+        ("tok-7", ["s3"]),
+        ("wall SCREEN", ["s3"]),
         ("192.0.2 curl", ["s1"]),
         ("  ", ["s2", "s3", "s1"]),
         ("web-1", []),
         ("nobody", []),
     ],
 )
-def test_search_finds_sid_address_agent_and_topic(search: str, found: list[str]) -> None:
+def test_search_finds_sid_address_agent_token_and_topic(search: str, found: list[str]) -> None:
     assert sids(q=search) == found
 
 
