@@ -83,6 +83,16 @@ def test_a_client_that_is_gone_is_said(operator: Client) -> None:
     assert "This client is not connected any more." in fragment
 
 
+@pytest.mark.usefixtures("on_redis")
+@pytest.mark.parametrize("name", ACTIONS)
+def test_every_action_is_written_down_with_who_tried_it(operator: Client, name: str) -> None:
+    operator.post(f"{PAGE}{QUOTED}/{name}/", FIELDS[name])
+    [entry] = LogEntry.objects.all()
+    assert (entry.object_id, entry.user.username) == (SID, "operator")
+    assert entry.change_message.startswith(ACTIONS[name].label)
+    assert "Nothing was done." in entry.change_message
+
+
 def test_without_redis_nobody_can_say(operator: Client, redis_is_gone: EventsConfig) -> None:
     answer = operator.post(f"{PAGE}{QUOTED}/disconnect/", follow=True)
     assert "Nobody can say whether it was done: Redis at" in answer.content.decode()
