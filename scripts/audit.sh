@@ -1,6 +1,6 @@
 #!/bin/sh
 # Asks the package indexes for known vulnerabilities of every pinned package. Needs the network. What is listed under IGNORED is
-# known and does not concern this project; SECURITY.md says why, for each.
+# known and does not concern this project; SECURITY.md says why, for each. A package that could not be asked about is a failure.
 set -eu
 cd "$(dirname "$0")/.."
 PATH="$(pwd)/.venv/bin:$PATH"
@@ -16,7 +16,7 @@ done
 failed=0
 for name in requirements-dev requirements-node; do
     # shellcheck disable=SC2086
-    pip-audit --progress-spinner off --disable-pip --require-hashes $options -r "$name.txt" || failed=1
+    pip-audit --strict --progress-spinner off --disable-pip --require-hashes $options -r "$name.txt" || failed=1
 done
 npm audit --package-lock-only || failed=1
 exit "$failed"

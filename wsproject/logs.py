@@ -85,17 +85,22 @@ class WithoutHealth(logging.Filter):
         return not (getattr(record, "status_code", 0) == 503 and path.startswith("/health"))
 
 
+#: One list for good: a logger keeps the one that it was first used with.
+_processors: Final[list[Processor]] = []
+
+
 def configure(config: dict[str, Any]) -> None:
     """Django's `LOGGING_CONFIG`: set up the standard library's logging and put structlog in front of it."""
     logging.config.dictConfig(config)
+    _processors[:] = [
+        structlog.stdlib.filter_by_level,
+        Sparing(),
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        *_before_all(),
+        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+    ]
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            Sparing(),
-            structlog.stdlib.PositionalArgumentsFormatter(),
-            *_before_all(),
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
+        processors=_processors,
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,

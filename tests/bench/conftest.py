@@ -1,4 +1,4 @@
-"""The load client, compiled as `make bench` compiles it."""
+"""The programs in C, compiled as `make bench` compiles them."""
 
 import subprocess
 from pathlib import Path
@@ -8,9 +8,13 @@ import pytest
 from bench.paths import BENCH
 
 
+def compile_to(program: Path, *sources: Path) -> None:
+    command = ["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(program), *map(str, sources)]
+    subprocess.run(command, check=True, timeout=60)
+
+
 @pytest.fixture(scope="session")
 def wsload(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = tmp_path_factory.mktemp("load") / "wsload"
-    sources = sorted(str(source) for source in (BENCH / "load").glob("*.c"))
-    subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(program), *sources], check=True, timeout=60)
+    compile_to(program, *sorted((BENCH / "load").glob("*.c")))
     return program

@@ -10,9 +10,10 @@ import pytest
 
 from bench.cases import CASES, GROWTH, TABLE
 from bench.load import Load
-from bench.paths import ROOT
+from bench.paths import BENCH, BUILD, ROOT
 from bench.peer import PEERS_BY_NAME, Place
 from bench.programs import Command, Failed, Program, cpu_s, family, resident_kib, wait_until
+from tests.bench.conftest import compile_to
 from tests.system.stack import await_condition
 
 
@@ -20,6 +21,9 @@ from tests.system.stack import await_condition
 def test_what_a_peer_is_started_with_is_there(name: str, tmp_path: Path) -> None:
     for command in PEERS_BY_NAME[name].commands(Place(tmp_path, 1, 2), Load()):
         program, *arguments = command.argv
+        if Path(program).parent == BUILD:
+            compile_to(tmp_path / name, BENCH / "peers" / f"{name}.c")
+            continue
         assert shutil.which(program), program
         folder = command.folder or ROOT
         for argument in arguments:
