@@ -191,6 +191,9 @@ class CommandHandler:
             log.info("client_refused", sid=session.sid, reason=refusal.reason.value)
             session.emit("auth_response", answer)
             return answer
+        if session.closed:
+            # It went while its token was checked, and `disconnect` has released what it held.
+            return {}
         self._hold(session, grant)
         answer = {"success": True, "message": "Authentication successful"}
         if grant.expires_at is not None:

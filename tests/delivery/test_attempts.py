@@ -1,15 +1,19 @@
 """Wrong tokens, and tokens with too many connections: over sockets and HTTP."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
+import pytest
 import pytest_asyncio
 from django.test import Client as Browser
+from structlog.testing import capture_logs
 
 from events.access.authority import Authority
 from events.commands import CommandHandler
 from events.conf import AccessLimits, SessionLimits
+from events.domain.grants import Grant
 from events.fanout.session import ClientInfo
 from tests.fanout.support import Client, Stage, stage
 
@@ -68,6 +72,33 @@ async def test_a_token_has_so_many_connections(world: Stage) -> None:
     assert await authenticate(world, third, TOKEN) is True
     assert await authenticate(world, second, TOKEN + "-2") is True
     assert world.hub.counters.labelled["refused:connections_per_token"] == 1
+
+
+async def test_a_client_that_goes_while_its_token_is_checked_holds_nothing(
+    world: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = world.commands._authority
+    identify, asked, checked = authority.identify, asyncio.Event(), asyncio.Event()
+
+    async def slowly(token: str) -> Grant:
+        asked.set()
+        await checked.wait()
+        return await identify(token)
+
+    monkeypatch.setattr(authority, "identify", slowly)
+    client = await client_at(world, "192.0.2.1")
+    with capture_logs() as entries:
+        answer = asyncio.create_task(world.commands.handle(client.session, "authenticate", {"token": TOKEN}))
+        await asked.wait()
+        await world.commands.disconnect(client.session, "gone")
+        checked.set()
+        assert await answer == {}
+    assert [entry["event"] for entry in entries] == ["client_disconnected"]
+    assert world.commands._connections.total == 0
+    assert world.commands._held == {}
+    # As many as the token may have are free.
+    others = [await client_at(world, f"192.0.2.{number}") for number in (2, 3)]
+    assert [await authenticate(world, other, TOKEN) for other in others] == [True] * 2
 
 
 def test_http_waits_with_the_sockets(client: Browser, settings: Any) -> None:
