@@ -17,6 +17,10 @@ from events.limits.tally import Tally
 #: A client of long-polling has two.
 PER_CLIENT: Final = 2
 
+#: So many more may come from this machine, as its health checks do: a process that is merely full must not be taken for a dead
+#: one and be restarted.
+RESERVE: Final = 100
+
 #: Who was turned away has so long to go.
 LEAVE_S: Final = 1.0
 
@@ -28,7 +32,7 @@ _ANSWERS: Final = {
 
 
 class TcpDoor:
-    """Counts connections, in all and of each address.
+    """Counts connections, in all and of each address. From this machine a few more may come than there may be in all.
 
     proxies: networks of proxies, whose connections are of many clients; empty when every address may be one; None without any
     refused: told the rule by which a connection was not taken
@@ -42,16 +46,21 @@ class TcpDoor:
     def enter(self, address: str) -> Protocol | None:
         """Take one in, and return None; `leave` is to be called once when it is gone. One that is too many is not counted: it
         is to get the protocol that is returned, which says so and ends it."""
-        key = self._key(address)
-        rule = "connections" if self._tally.is_full() else "connections_per_address" if self._tally.is_full_for(key) else ""
+        rule = self._broken_rule(address)
         if rule:
             self._refused(rule)
             return TurnedAway(rule)
-        self._tally.enter(key)
+        self._tally.enter(self._key(address))
         return None
 
     def leave(self, address: str) -> None:
         self._tally.leave(self._key(address))
+
+    def _broken_rule(self, address: str) -> str:
+        """What one more from this address would break; empty for nothing."""
+        if self._tally.is_full(0 if limit_key(address) else RESERVE):
+            return "connections"
+        return "connections_per_address" if self._tally.is_full_for(self._key(address)) else ""
 
     def _key(self, address: str) -> str:
         if self._proxies is not None and (not self._proxies or is_within(address, self._proxies)):

@@ -15,8 +15,9 @@ class Tally:
         self._counts: Counter[str] = Counter()
         self.total = 0
 
-    def is_full(self) -> bool:
-        return self.total >= self._limit
+    def is_full(self, beyond: int = 0) -> bool:
+        """Also for one who may come when there are up to so many `beyond` the limit."""
+        return self.total >= self._limit + beyond
 
     def is_full_for(self, key: str) -> bool:
         """An empty key has no limit of its own."""

@@ -148,16 +148,19 @@ async def test_an_address_publishes_no_more_than_it_may(server: Server) -> None:
 
 
 async def test_connections_over_which_nothing_comes_are_counted_too(tmp_path: Path) -> None:
+    elsewhere = "127.0.0.2"
     with Stack(tmp_path, None, WS_MAX_CONNECTIONS="2") as stack:
         server = stack.serve()
         async with contextlib.AsyncExitStack() as silent:
             for _ in range(2 * 2):
-                await silent.enter_async_context(tcp(server.port))
-            async with tcp(server.port) as (reader, writer), asyncio.timeout(DEADLINE_S):
+                await silent.enter_async_context(tcp(server.port, elsewhere))
+            async with tcp(server.port, elsewhere) as (reader, writer), asyncio.timeout(DEADLINE_S):
                 writer.write(b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 answer = await reader.read()
             assert answer.startswith(b"HTTP/1.1 503 ")
             assert "WS_MAX_CONNECTIONS" in json.loads(answer.partition(b"\r\n\r\n")[2])["message"]
+            # A health check of this machine learns that the process is well.
+            assert server.get("/health/live")[0] == 200
         # They have left, and their places are free.
         await asyncio.to_thread(await_condition, lambda: counts_it(server), lambda: "an answer that has the refusal")
 
