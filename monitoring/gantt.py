@@ -64,7 +64,7 @@ def flags_of(execution: Execution, events: Sequence[Mapping[str, Any]], typical:
     """Everything that is odd about one execution; `events` are its own, one after the other without a gap of ours, `typical`
     is what nodes usually take."""
     silent = silence(execution, typical, now)
-    return [*_said(silent), *state_oddities(execution), *sequence_oddities(events)]
+    return [*_said(silent), *state_oddities(execution).values(), *sequence_oddities(events)]
 
 
 def bars(execution: Execution, now: float) -> list[Bar]:

@@ -1,7 +1,7 @@
 """What is odd about an execution: silent for too long, or told in an order that makes no sense."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -20,6 +20,9 @@ SEQUENCE: Final = "sequence"
 
 #: Ranges of missing numbers that are named; the rest is counted.
 RANGES_NAMED: Final = 5
+
+#: Nodes with the same flag that are named; the rest is counted.
+NODES_NAMED: Final = 5
 
 
 def silence(execution: Execution, typical: Typical, now: float) -> str:
@@ -45,28 +48,40 @@ def _usual(execution: Execution, typical: Typical) -> float | None:
     return max(known, default=None)
 
 
-def state_oddities(execution: Execution) -> list[str]:
-    """What the state of an execution shows: ends without or before their starts, and events after the end."""
-    found = []
+def state_oddities(execution: Execution) -> dict[str, str]:
+    """What the state of an execution shows: ends without or before their starts, and events after the end. One text for each
+    kind, by its kind."""
+    found: dict[str, str] = {}
     if execution.status != RUNNING:
         if execution.started is None:
-            found.append("It ended, and nothing told that it had started.")
+            found["no_start"] = "It ended, and nothing told that it had started."
         if execution.last_event.type != "execution_completed":
-            found.append("Events came after its end.")
+            found["after_end"] = "Events came after its end."
         if any(node.status == RUNNING for node in execution.nodes.values()):
-            found.append("It ended while nodes were running.")
+            found["nodes_running"] = "It ended while nodes were running."
     if _ends_early(execution.started, execution.finished):
-        found.append("It ended before it had started, by its timestamps.")
-    return [*found, *(text for node in execution.nodes.values() for text in _node_oddities(node))]
+        found["ends_early"] = "It ended before it had started, by its timestamps."
+    return found | _node_oddities(execution.nodes.values())
 
 
-def _node_oddities(node: NodeState) -> list[str]:
-    found = []
-    if node.status != RUNNING and node.started is None:
-        found.append(f"Node {node.node_id} ended, and nothing told that it had started.")
-    if _ends_early(node.started, node.finished):
-        found.append(f"Node {node.node_id} ended before it had started, by its timestamps.")
+def _node_oddities(nodes: Collection[NodeState]) -> dict[str, str]:
+    unstarted = [node.node_id for node in nodes if node.status != RUNNING and node.started is None]
+    early = [node.node_id for node in nodes if _ends_early(node.started, node.finished)]
+    found: dict[str, str] = {}
+    if unstarted:
+        found["node_no_start"] = _of_nodes(unstarted, "ended, and nothing told that {} had started.")
+    if early:
+        found["node_ends_early"] = _of_nodes(early, "ended before {} had started, by {} timestamps.")
     return found
+
+
+def _of_nodes(ids: Sequence[str], text: str) -> str:
+    """What some nodes did; each `{}` of the text stands for them."""
+    named = ", ".join(ids[:NODES_NAMED])
+    if len(ids) == 1:
+        return f"Node {named} {text.format('it', 'its')}"
+    more = f" and {len(ids) - NODES_NAMED} more" if len(ids) > NODES_NAMED else ""
+    return f"Nodes {named}{more} {text.format('they', 'their')}"
 
 
 def sequence_oddities(events: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import structlog
 
-from events.domain.durations import durations, typical
+from events.domain.durations import Typical, durations, typical
 from events.domain.execution import Execution
 from events.domain.oddities import silence, state_oddities
 from events.domain.topics import ALL
@@ -19,12 +20,15 @@ log = structlog.get_logger("events")
 INTERVAL_S: Final = 10.0
 LOOKED_AT: Final = 200
 
-#: A flag of an execution: itself, or for silence the event after which nothing came.
-Flag = tuple[str, str | int]
+#: Flags that are remembered to have been logged: more than one look finds.
+REMEMBERED: Final = 10_000
+
+#: What kind of flag: as `state_oddities` names it, or for silence the number of the event after which nothing came.
+Kind = str | int
 
 
 class FlagWatch:
-    """Logs each flag of an execution once. Remembers what it logged of the executions that it looks at, and of no others."""
+    """Logs each kind of flag of an execution once, as far as it remembers: the flags that it saw last."""
 
     def __init__(
         self, history: History, store: StateStore, leads: Callable[[], bool], clock: Callable[[], float] = time.time
@@ -33,7 +37,8 @@ class FlagWatch:
         self._store = store
         self._leads = leads
         self._clock = clock
-        self._told: frozenset[Flag] = frozenset()
+        #: By execution and kind, the one that was seen last at the end.
+        self._told: OrderedDict[tuple[str, Kind], None] = OrderedDict()
 
     async def run(self) -> None:
         """Look while this relay leads, for ever."""
@@ -47,23 +52,35 @@ class FlagWatch:
     async def look(self) -> None:
         """Log what is new."""
         if not self._leads():
-            self._told = frozenset()
+            self._told.clear()
             return
-        found = await self._flags((await self._history.snapshot(ALL, LOOKED_AT)).executions)
-        for key, (execution, text) in found.items():
-            if key not in self._told:
-                log.warning(
-                    "execution_flagged", execution_id=execution.execution_id, workflow_id=execution.workflow_id, reason=text
-                )
-        self._told = frozenset(found)
-
-    async def _flags(self, executions: Sequence[Execution]) -> dict[Flag, tuple[Execution, str]]:
-        remembered = await self._store.durations(sorted({each.workflow_id for each in executions}))
-        usual = {**typical(durations(executions)), **typical(remembered)}
+        executions = (await self._history.snapshot(ALL, LOOKED_AT)).executions
+        usual = await self._usual(executions)
         now = self._clock()
-        found: dict[Flag, tuple[Execution, str]] = {}
         for each in executions:
-            if text := silence(each, usual, now):
-                found[each.execution_id, each.last] = each, text
-            found |= {(each.execution_id, text): (each, text) for text in state_oddities(each)}
-        return found
+            for kind, text in _flags(each, usual, now):
+                if self._is_new(each.execution_id, kind):
+                    log.warning("execution_flagged", execution_id=each.execution_id, workflow_id=each.workflow_id, reason=text)
+            # Each has up to hundreds of nodes, and this process relays events.
+            await asyncio.sleep(0)
+
+    async def _usual(self, executions: Sequence[Execution]) -> Typical:
+        remembered = await self._store.durations(sorted({each.workflow_id for each in executions}))
+        return {**typical(durations(executions)), **typical(remembered)}
+
+    def _is_new(self, execution_id: str, kind: Kind) -> bool:
+        """Whether this has not been logged. It has been from now on."""
+        flag = (execution_id, kind)
+        new = flag not in self._told
+        self._told[flag] = None
+        self._told.move_to_end(flag)
+        if len(self._told) > REMEMBERED:
+            self._told.popitem(last=False)
+        return new
+
+
+def _flags(execution: Execution, usual: Typical, now: float) -> Iterator[tuple[Kind, str]]:
+    """What is odd about an execution, one text for each kind."""
+    if silent := silence(execution, usual, now):
+        yield execution.last, silent
+    yield from state_oddities(execution).items()

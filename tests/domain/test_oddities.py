@@ -37,8 +37,8 @@ WHOLE = told(START, node("started", 1), node("completed", 3, duration_ms=2_000),
 
 
 def test_an_execution_in_order_is_not_odd() -> None:
-    assert state_oddities(WHOLE) == []
-    assert state_oddities(told(START, node("started", 1))) == []
+    assert state_oddities(WHOLE) == {}
+    assert state_oddities(told(START, node("started", 1))) == {}
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,15 @@ def test_an_execution_in_order_is_not_odd() -> None:
     ],
 )
 def test_what_makes_no_sense_is_said(events: list[tuple[str, float, dict[str, Any]]], text: str) -> None:
-    assert text in state_oddities(told(*events))
+    assert text in state_oddities(told(*events)).values()
+
+
+def test_of_many_nodes_the_first_are_named() -> None:
+    two = told(START, *(node("completed", 1, name) for name in ("a", "b")))
+    assert list(state_oddities(two).values()) == ["Nodes a, b ended, and nothing told that they had started."]
+    steps = [step for number in range(7) for step in (node("started", 2, f"n{number}"), node("completed", 1, f"n{number}"))]
+    texts = list(state_oddities(told(START, *steps)).values())
+    assert texts == ["Nodes n0, n1, n2, n3, n4 and 2 more ended before they had started, by their timestamps."]
 
 
 def usual(*executions: Execution) -> Typical:

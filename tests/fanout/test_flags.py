@@ -1,13 +1,16 @@
 """What is odd about executions is logged, each flag once."""
 
+import asyncio
 from typing import Any
 
 import orjson
+import pytest
 from structlog.testing import capture_logs
 
 from events.conf import HistoryLimits
 from events.domain.event import EventLimits, parse_event
 from events.domain.oddities import UNKNOWN_S, read_time
+from events.fanout import flags
 from events.fanout.flags import FlagWatch
 from events.fanout.folder import Folder
 from events.history.memory import MemoryHistory
@@ -62,6 +65,51 @@ async def test_silence_is_logged_again_only_after_it_was_broken() -> None:
         assert len(await bench.logged()) == expected
     await bench.relay("node_started", "slow", node_id="a")
     assert len(await bench.logged()) == 1
+
+
+async def test_flags_of_many_nodes_are_one_entry() -> None:
+    bench = Bench()
+    for number in range(40):
+        await bench.relay("node_completed", "odd", node_id=f"n{number}")
+    reason = "Nodes n0, n1, n2, n3, n4 and 35 more ended, and nothing told that they had started."
+    assert await bench.logged() == [("odd", reason)]
+    await bench.relay("node_completed", "odd", node_id="n40")
+    assert await bench.logged() == []
+
+
+async def test_what_was_logged_is_remembered_of_executions_that_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flags, "LOOKED_AT", 2)
+    bench = Bench()
+    await bench.relay("node_completed", "odd", node_id="a")
+    assert len(await bench.logged()) == 1
+    for other in ("b", "c"):
+        await bench.relay("node_started", other, node_id="a")
+    assert await bench.logged() == []
+    await bench.relay("node_started", "odd", node_id="b")
+    assert await bench.logged() == []
+
+
+async def test_so_many_flags_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flags, "REMEMBERED", 3)
+    monkeypatch.setattr(flags, "LOOKED_AT", 1)
+    bench = Bench()
+    for number in range(5):
+        await bench.relay("node_completed", f"odd-{number}", node_id="a")
+        assert [execution for execution, _ in await bench.logged()] == [f"odd-{number}"]
+    assert len(bench.watch._told) == 3
+    monkeypatch.setattr(flags, "LOOKED_AT", 3)
+    assert await bench.logged() == []
+
+
+async def test_others_have_their_turns_between_two_executions() -> None:
+    bench = Bench()
+    for number in range(10):
+        await bench.relay("node_completed", f"odd-{number}", node_id="a")
+    looking, turns = asyncio.create_task(bench.watch.look()), 0
+    while not looking.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns >= 10
 
 
 async def test_only_the_leader_logs() -> None:
