@@ -224,14 +224,16 @@ class ChannelGroupInbox:
             try:
                 while not membership.done() and member.silent_for() < self._silence_s:
                     await asyncio.wait((membership,), timeout=self._silence_s - member.silent_for())
-                if membership.done():
-                    await membership
-                    return
-                log.info("group_silent", seconds=round(member.silent_for()))
+                failed = membership.done()
+                if not failed:
+                    log.info("group_silent", seconds=round(member.silent_for()))
             finally:
                 membership.cancel()
                 await asyncio.wait((membership,), timeout=LEAVE_TIMEOUT_S)
+            # Also after a failure: the layer would keep what is sent to a channel that nobody reads any more.
             await self._begin_anew()
+            if failed:
+                membership.result()
 
     async def _keep(self, member: HubMember) -> None:
         """Have it in the group and listen, until one of the two fails."""

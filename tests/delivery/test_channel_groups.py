@@ -254,17 +254,22 @@ async def test_a_layer_that_is_away_is_said_to_be_so(settings: Any, group: str) 
             await ChannelGroupSender(group).send(Batch("e", 1, entries(1, 1)))
 
 
-@pytest.mark.usefixtures("memory_layer")
-async def test_a_receiver_that_fails_ends_the_inbox_with_its_error(group: str) -> None:
+@pytest.mark.usefixtures("any_layer")
+async def test_a_receiver_that_fails_ends_the_inbox_with_its_error_and_leaves_nothing_in_the_layer(group: str) -> None:
     class Broken(Recorder):
         def receive(self, batch: Batch) -> None:
             raise ValueError("broken")
 
-    recorder = Broken()
-    task = asyncio.create_task(ChannelGroupInbox(group).run(recorder))
+    task = asyncio.create_task(ChannelGroupInbox(group).run(Broken()))
     sender = ChannelGroupSender(group)
     while not task.done():
         await sender.send(Batch("e", 1, entries(1, 1)))
         await asyncio.sleep(0.01)
     with pytest.raises(ValueError, match="broken"):
         await task
+    layer, recorder = get_channel_layer(), Recorder()
+    assert (dict(layer.channels), dict(layer.groups)) == ({}, {})
+    # Its successor hears as if nothing had been.
+    async with joined(group, recorder):
+        await sender.send(Batch("e", 2, entries(2, 2)))
+        await until(lambda: recorder.batches)
