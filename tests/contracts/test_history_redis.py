@@ -2,6 +2,9 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -12,7 +15,7 @@ from events.history import placement
 from events.history.redis import RedisHistory
 from events.lease.redis import RedisLease
 from events.ports import Append, FencedOut, History, Moved, Unavailable
-from events.redis_link import Keys, RedisLink
+from events.redis_link import Keys, RedisLine, RedisLink, RedisScript
 from tests.contracts.support import event, eventually, write
 from tests.redis_server import RedisServer
 
@@ -135,6 +138,86 @@ async def test_what_is_remembered_of_topics_is_bounded(link: RedisLink, keys: Ke
         assert len(history._offsets) <= 5
         assert (await history.recent(["workflow:w4"]))[0].offset == turn
         assert (await history.recent(["workflow:w0"]))[0].offset == 2 * turn
+
+
+class HeldLine:
+    """The line on which a history writes. What a step is answered waits while `gate` is clear, and does not come when anything
+    is `lost`: the answer, or the step before it got there."""
+
+    def __init__(self, line: RedisLine, lost: str = "") -> None:
+        self._line = line
+        self.lost = lost
+        self.calls = 0
+        self.asked = asyncio.Event()
+        self.gate = asyncio.Event()
+
+    async def run(self, script: RedisScript, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        self.calls += 1
+        reply = None if self.lost == "step" else await self._line.run(script, keys, args)
+        self.asked.set()
+        await self.gate.wait()
+        if self.lost:
+            raise Unavailable("no answer")
+        return reply
+
+
+class TwoSteps:
+    """A history with an event of `a` and `b`; two steps, of which the second was prepared while the first was written."""
+
+    def __init__(self, history: RedisHistory, position: Position, line: HeldLine) -> None:
+        after = Position(position.epoch, position.number + 2)
+        self.history, self.line = history, line
+        self.first = Append(1, position, "stream", "1-0", [event("a", bot_id="b"), event("new")])
+        self.second = Append(1, after, "stream", "2-0", [event("a", bot_id="b"), event("new"), event("newer")])
+
+    async def write_first(self) -> None:
+        writing = asyncio.create_task(self.history.append(self.first))
+        await self.line.asked.wait()
+        self.history.prepare(self.second)
+        self.line.gate.set()
+        await writing
+
+
+async def two_steps(link: RedisLink, keys: Keys, monkeypatch: pytest.MonkeyPatch, lost: str = "") -> TwoSteps:
+    history = RedisHistory(link, keys, HistoryLimits())
+    await write(history, event("a", bot_id="b"))
+    line = HeldLine(history._line, lost)
+    monkeypatch.setattr(history, "_line", line)
+    return TwoSteps(history, await history.position(), line)
+
+
+async def test_a_step_that_was_prepared_while_another_was_written_takes_one_call(
+    link: RedisLink, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = await two_steps(link, keys, monkeypatch)
+    await steps.write_first()
+    # What is prepared is not made again.
+    monkeypatch.setattr(steps.history, "_placed", None)
+    entries = await steps.history.append(steps.second)
+    assert steps.line.calls == 2
+    assert [entry.offsets for entry in entries] == [(4, 3, 3), (5, 2), (6, 1)]
+    assert list((await steps.history.read(3, 10)).entries) == entries
+
+
+@pytest.mark.parametrize(
+    ("lost", "number", "offsets"),
+    [("answer", 3, [(4, 3, 3), (5, 2), (6, 1)]), ("step", 1, [(2, 2, 2), (3, 1), (4, 1)])],
+)
+async def test_a_step_that_was_prepared_while_another_was_lost_goes_on_where_the_history_is(
+    link: RedisLink, keys: Keys, monkeypatch: pytest.MonkeyPatch, lost: str, number: int, offsets: list[tuple[int, ...]]
+) -> None:
+    steps = await two_steps(link, keys, monkeypatch, lost)
+    with pytest.raises(Unavailable):
+        await steps.write_first()
+    steps.line.lost = ""
+    position = await steps.history.position()
+    assert position.number == number
+    # Where that is as it was expected, the append is the one that was prepared.
+    again = steps.second if steps.second.expected == position else replace(steps.second, expected=position)
+    entries = await steps.history.append(again)
+    assert steps.line.calls == 2
+    assert [entry.offsets for entry in entries] == offsets
+    assert list((await steps.history.read(number, 10)).entries) == entries
 
 
 async def test_taking_the_lease_fences_the_older_writer_out(link: RedisLink, keys: Keys) -> None:

@@ -13,7 +13,7 @@ from websockets.frames import Frame, Opcode
 
 from events import websocket as module
 from events.inflow import QUEUE_MESSAGES
-from events.pipes import TwistedPipe, websocket_pipe
+from events.pipes import websocket_pipe
 from events.protocol.frames import ping_frame, pong_frame, text_frame
 from events.protocol.websocket import handshake_answer
 from events.websocket import REFUSED, SocketLimits, WebSocket, WebSocketHouse
@@ -94,6 +94,10 @@ class World:
     def hear(self, opcode: Opcode, payload: bytes = b"") -> None:
         self.socket.dataReceived(Frame(opcode, payload).serialize(mask=True))
 
+    def is_direct(self) -> bool:
+        """Whether the hub may write to the connection itself."""
+        return self.socket.pipe.direct is not None
+
     def queued(self) -> bytes:
         return b"".join(self.connection._tempDataBuffer)
 
@@ -118,7 +122,8 @@ def _no_time_to_close(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_messages_go_both_ways_and_straight_to_the_connection(world: World) -> None:
     await world.accept()
-    assert isinstance(websocket_pipe(world.socket.send), TwistedPipe)
+    assert websocket_pipe(world.socket.send) is world.socket.pipe
+    assert world.is_direct()
     world.hear(Opcode.TEXT, "ä".encode())
     world.hear(Opcode.BINARY, b"\x00")
     world.hear(Opcode.PING, b"there?")
@@ -135,6 +140,9 @@ async def test_messages_go_both_ways_and_straight_to_the_connection(world: World
 async def test_a_refused_client_gets_403_and_an_end(world: World) -> None:
     await world.socket.send({"type": "websocket.close"})
     assert world.client.recv(1_000) == REFUSED
+    world.socket.pipe.put(b"too late")
+    assert not world.is_direct()
+    assert world.queued() == REFUSED
     await until(lambda: world.connection.told[-2:] == ["lose", "abort"])
 
 
@@ -148,6 +156,7 @@ async def test_the_client_closes(world: World) -> None:
     world.hear(Opcode.CLOSE, b"\x0f\xa1")
     assert world.client.recv(100) == b"\x88\x02\x0f\xa1"
     assert world.connection.told[-1] == "lose"
+    assert not world.is_direct()
     world.socket.connectionLost()
     await turns()
     assert world.received[-1] == {"type": "websocket.disconnect", "code": 4_001}
@@ -161,6 +170,7 @@ async def test_the_application_closes_and_a_client_that_does_not_agree_is_cut(wo
     await world.socket.send({"type": "websocket.close", "code": 4_002})
     await world.socket.send({"type": "websocket.send", "text": "too late"})
     assert world.queued() == b"\x88\x02\x0f\xa2"
+    assert not world.is_direct()
     await until(lambda: world.connection.told[-1] == "abort")
 
 
@@ -173,6 +183,7 @@ async def test_a_violation_is_told_by_its_code_and_counted_once(world: World) ->
     assert [(entry["event"], entry["sid"]) for entry in entries] == [("websocket_violation", "s1")]
     assert world.refused == ["utf8"]
     assert world.client.recv(100) == b"\x88\x02\x03\xef"
+    assert not world.is_direct()
     world.socket.connectionLost()
     await turns()
     assert world.received[-1] == {"type": "websocket.disconnect", "code": 1_007}
@@ -195,7 +206,9 @@ async def test_an_application_that_ends_without_an_answer_refuses(world: World) 
 async def test_an_application_that_outlives_its_connection_is_cancelled(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "APPLICATION_TIMEOUT_S", 0.01)
     await world.accept()
+    assert world.is_direct()
     world.socket.connectionLost()
+    assert not world.is_direct()
     await until(lambda: world.socket._task is None)
 
 

@@ -125,7 +125,7 @@ class TestHistory:
     down:        nothing is done, and the caller is told `Unavailable`
     lose_answer: how many appends are carried out while the caller is told `Unavailable`
     late:        how many appends are carried out only when the next one comes, the caller having been told `Unavailable`
-    prepared:    how many appends were prepared while another was under way
+    foreseen:    how many appends came as they had been prepared while another was under way
     """
 
     __test__ = False
@@ -139,7 +139,8 @@ class TestHistory:
         self.down = False
         self.lose_answer = 0
         self.late = 0
-        self.prepared = 0
+        self.foreseen = 0
+        self._prepared: Append | None = None
         self._under_way: list[Append] = []
         self.asked: list[str] = []
         self._holds: dict[str, int] = {}
@@ -163,6 +164,7 @@ class TestHistory:
         self._kept_back.pop(name).set()
 
     async def append(self, batch: Append) -> list[Entry]:
+        self.foreseen += batch is self._prepared
         while self._under_way:
             await self.kept.append(self._under_way.pop())
         if self.late:
@@ -176,7 +178,7 @@ class TestHistory:
         return written
 
     def prepare(self, batch: Append) -> None:
-        self.prepared += 1
+        self._prepared = batch
         self.kept.prepare(batch)
 
     async def cursor(self, source: str) -> str:

@@ -287,14 +287,14 @@ async def test_a_backlog_is_drafted_ahead_and_whatever_fails_counts_once(monkeyp
     for trouble in ("none", "lose_answer", "late", "lose_answer", "down", "none"):
         if trouble in ("lose_answer", "late"):
             setattr(history, trouble, 1)
-        asked, drafted = len(history.asked), history.prepared
+        asked, foreseen = len(history.asked), history.foreseen
         reader.documents += [of(f"e{number % 4}", kinds[number % 3], f"n{number}").document for number in range(42)]
         if trouble == "down":
             history.down = True
             await until(lambda before=asked: len(history.asked) > before + 2)  # type: ignore[misc]
             history.down = False
         await eventually(all_written)
-        assert history.prepared > drafted
+        assert history.foreseen > foreseen
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     entries = [(orjson.loads(entry.document), entry.number) for entry in (await history.kept.read(0, 10_000)).entries]
