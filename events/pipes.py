@@ -143,8 +143,8 @@ class SolePipe(TwistedPipe):
     def put(self, data: bytes) -> None:
         super().put(data)
         transport = self._transport
-        queued = transport.dataBuffer or transport._tempDataBuffer
-        self.direct = None if queued or self._shut else self._send
+        over = self._shut or transport.disconnecting or not transport.connected
+        self.direct = None if over or transport.dataBuffer or transport._tempDataBuffer else self._send
 
     def shut(self) -> None:
         super().shut()

@@ -3,6 +3,7 @@
 import socket
 from collections.abc import AsyncIterator, Sequence
 
+import pytest
 import pytest_asyncio
 
 from events.domain.entry import Entry
@@ -115,6 +116,16 @@ async def test_a_client_that_does_not_read_lags(scene: Scene) -> None:
 async def test_nothing_follows_the_end(scene: Scene) -> None:
     scene.shake_hands()
     scene.pipe.shut()
+    await scene.deliver(1)
+    assert (scene.read(), scene.queued) == (b"", b"")
+
+
+@pytest.mark.parametrize(("name", "value"), [("disconnecting", 1), ("connected", 0)])
+async def test_nothing_goes_straight_to_a_connection_that_ends(scene: Scene, name: str, value: int) -> None:
+    scene.shake_hands()
+    setattr(scene.transport, name, value)
+    scene.pipe.put(b"answer")
+    assert scene.pipe.direct is None
     await scene.deliver(1)
     assert (scene.read(), scene.queued) == (b"", b"")
 

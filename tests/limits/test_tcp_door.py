@@ -10,7 +10,7 @@ import pytest
 from events import tcp_door
 from events.conf import AccessLimits
 from events.limits.address import Network
-from events.tcp_door import PER_CLIENT, RESERVE, TcpDoor, TurnedAway
+from events.tcp_door import PER_CLIENT, RESERVE, TcpDoor
 from tests.fanout.support import until
 
 HERE = "127.0.0.1"
@@ -110,10 +110,9 @@ async def test_who_is_turned_away_is_told_why_and_has_a_moment_to_go(
     monkeypatch.setattr(tcp_door, "LEAVE_S", 0.01)
     visitors = Visitors(connections=connections)
     assert visitors.come(*["192.0.2.1"] * 2) == 2
-    turned_away, transport = visitors.door.enter("192.0.2.1"), Transport()
-    assert isinstance(turned_away, TurnedAway)
-    connection: Any = transport
-    turned_away.makeConnection(connection)
+    turned_away: Any = visitors.door.enter("192.0.2.1")
+    transport = Transport()
+    turned_away.makeConnection(transport)
     head, _, body = transport.written.partition(b"\r\n\r\n")
     lines = head.split(b"\r\n")
     assert lines[0] == b"HTTP/1.1 " + status
