@@ -115,6 +115,10 @@ class WebSocketConsumer(LeanConsumer):
         self.scope["headers"] = []
         return self.pipe
 
+    def ended(self) -> None:
+        if isinstance(self.pipe, AsgiPipe):
+            self.pipe.keep_sid()
+
     def hang_up(self, code: int = 1000) -> None:
         """Close the socket behind what was written to it; nothing that is written from now on goes out."""
         if self.pipe is not None:
@@ -222,6 +226,7 @@ class EngineWebSocketConsumer(WebSocketConsumer):
             self.probed.cancel_upgrade()
         if self.connection is not None:
             self.connection.close("transport close")
+        super().ended()
 
 
 class EnginePollingConsumer(LeanConsumer):
@@ -365,6 +370,7 @@ class PlainWebSocketConsumer(WebSocketConsumer):
     def ended(self) -> None:
         if self.app is not None:
             self.endpoint.forget(self.app, "transport close")
+        super().ended()
 
 
 class ClosedConsumer(WebSocketConsumer):

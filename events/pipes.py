@@ -227,6 +227,12 @@ class AsgiPipe(QueuedPipe):
         self._sid = sid
         self._sender: asyncio.Task[None] | None = None
 
+    def keep_sid(self) -> None:
+        """Ask no more whose it is: who answers that is about to go, and would stay with this pipe until the garbage collector
+        comes."""
+        sid = self._sid()
+        self._sid = lambda: sid
+
     async def flush(self) -> None:
         """Wait until all that was handed over has been taken by the server."""
         if self._sender is not None:
