@@ -11,6 +11,9 @@ from events.protocol.socketio import Ack, Connecting, Disconnected, Event, Send,
 #: A client has so long to join its first namespace.
 CONNECT_TIMEOUT_S: Final = 45.0
 
+#: The namespace by whose socket a client is known; a client may have one in each.
+MAIN: Final = "/"
+
 
 class ConnectRefused(Exception):
     """A handler does not let a client in. The message is for the client."""
@@ -102,13 +105,14 @@ class SocketIOApp:
     async def _connect(self, namespace: str, auth: Mapping[str, Any]) -> None:
         handler = self._handlers[namespace]
         socket = Socket(self, namespace, secrets.token_urlsafe(15))
-        self.connection.client_sid = socket.sid
         try:
             await handler.connect(socket, auth)
         except ConnectRefused as refusal:
             self.send(self.server.refuse(namespace, str(refusal)))
             return
         self._sockets[namespace] = socket
+        if namespace == MAIN:
+            self.connection.client_sid = socket.sid
         self._cancel_timer()
         self.send(self.server.accept(namespace, socket.sid))
         await handler.connected(socket, auth)

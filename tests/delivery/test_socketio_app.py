@@ -1,0 +1,50 @@
+"""Namespaces of one connection."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from events.connection import EngineEndpoint
+from events.fanout.session import ClientInfo
+from events.protocol.engineio import EngineConfig
+from events.socketio_app import ConnectRefused, Socket, SocketIOApp
+from tests.fanout.support import RecordingPipe
+
+
+class Namespace:
+    """Lets clients in unless it is closed."""
+
+    closed = False
+    sid = ""
+
+    async def connect(self, socket: Socket, auth: Mapping[str, Any]) -> None:
+        if self.closed:
+            raise ConnectRefused("closed")
+
+    async def connected(self, socket: Socket, auth: Mapping[str, Any]) -> None:
+        self.sid = socket.sid
+
+    async def event(self, socket: Socket, name: str, args: Sequence[Any], ack_id: int | None) -> None:
+        """Nothing to answer."""
+
+    def upgraded(self, socket: Socket) -> None:
+        """Nothing to change."""
+
+    async def disconnect(self, socket: Socket, reason: str) -> None:
+        """Nothing to clean up."""
+
+
+async def test_a_client_is_known_by_its_socket_in_the_main_namespace_once_it_is_let_in() -> None:
+    main, other = Namespace(), Namespace()
+    endpoint = EngineEndpoint(lambda connection: SocketIOApp(connection, {"/": main, "/other": other}, 1_000), EngineConfig())
+    pipe = RecordingPipe()
+    connection = endpoint.create("websocket", pipe, ClientInfo("192.0.2.1"))
+    main.closed = True
+    await connection.app.message("0")
+    assert pipe.messages[-1].text == '44{"message":"closed"}'
+    assert connection.client_sid == ""
+    main.closed = False
+    await connection.app.message("0")
+    assert connection.client_sid == main.sid != ""
+    await connection.app.message("0/other,")
+    assert other.sid != main.sid
+    assert connection.client_sid == main.sid
