@@ -16,7 +16,7 @@ class Tally:
         self.total = 0
 
     def is_full(self, beyond: int = 0) -> bool:
-        """Also for one who may come when there are up to so many `beyond` the limit."""
+        """Whether the limit is reached; with `beyond`, the limit and so many more."""
         return self.total >= self._limit + beyond
 
     def is_full_for(self, key: str) -> bool:

@@ -18,7 +18,7 @@ from events.plain_app import PlainEndpoint
 from events.protocol.engineio import EngineConfig
 from tests.fanout.support import stage, until
 
-SCOPE = {
+SCOPE: dict[str, Any] = {
     "type": "websocket",
     "headers": [],
     "client": ["192.0.2.1", 1234],
