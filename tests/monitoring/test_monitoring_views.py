@@ -134,7 +134,7 @@ def test_status(client: Client) -> None:
 def test_every_way_of_asking(client: Client, path: str) -> None:
     """With a slash, by HEAD, and for something else than JSON: a probe gets its answer, and nobody may cache it."""
     plain = client.get(path)
-    slashed = client.get(f"{path}/", headers={"accept": "text/plain"})
+    slashed = client.get(f"{path}/", headers={"accept": "text/html"})
     head = client.head(path)
     assert plain.status_code == slashed.status_code == head.status_code
     assert {answer.headers["Cache-Control"] for answer in (plain, slashed, head)} == {"no-store"}
