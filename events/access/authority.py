@@ -60,7 +60,13 @@ class Authority:
 
     async def current(self, ids: Sequence[str]) -> Mapping[str, Grant | Reason]:
         """What tokens are worth now, as `events.access.store.current`. Raises `Unavailable`."""
-        return await self._run(store.current, ids)
+        found = await self._run(store.current, ids)
+        ended = {token_id for token_id, worth in found.items() if isinstance(worth, Reason)}
+        if ended:
+            # What has just ended must not be let in again by what is remembered.
+            for key in [key for key, (_, grant) in self._cache.items() if grant.token_id in ended]:
+                del self._cache[key]
+        return found
 
     def close(self) -> None:
         """End the threads; what they are asked meanwhile is let go."""
