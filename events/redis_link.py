@@ -1,7 +1,6 @@
 """One Redis as the adapters see it: connections with the right timeouts, errors in the ports' words, and all key names."""
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -252,8 +251,6 @@ class RedisScript:
     def __init__(self, link: RedisLink, client: "Redis", text: str) -> None:
         self._link = link
         self._script = client.register_script(text)
-        self._text = text
-        self._digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
     async def __call__(self, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run it. Redis takes up to a million arguments, the script reads them as they are."""
@@ -262,7 +259,7 @@ class RedisScript:
 
     def command(self, keys: Sequence[str], args: Sequence[Any], *, known: bool = True) -> Sequence[Any]:
         """The command that runs it on a server that knows it, or on one that gets to know it that way."""
-        head = ("EVALSHA", self._digest) if known else ("EVAL", self._text)
+        head = ("EVALSHA", self._script.sha) if known else ("EVAL", self._script.script)
         return *head, len(keys), *keys, *args
 
 

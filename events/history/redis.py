@@ -101,11 +101,11 @@ class RedisHistory:
         """Place the events after those that are under way. If these are not taken, the script refuses the places."""
         self._prepared = batch, self._placed(batch)
 
-    def _take_prepared(self, batch: Append) -> "_Prepared":
+    def _take_prepared(self, batch: Append) -> _Prepared:
         prepared, self._prepared = self._prepared, None
         return prepared[1] if prepared is not None and prepared[0] is batch else self._placed(batch)
 
-    def _placed(self, batch: Append) -> "_Prepared":
+    def _placed(self, batch: Append) -> _Prepared:
         placement = Placement.of(batch.events, batch.expected, ChainMap(dict(self._offsets_ahead), self._offsets))
         return _Prepared(placement, self._append_args(batch, placement))
 
