@@ -11,7 +11,7 @@ import orjson
 
 from events.bridge import ask
 from events.conf import EventsConfig
-from events.domain.durations import Typical, durations, typical
+from events.domain.durations import Typical, usual
 from events.domain.entry import Entry
 from events.domain.execution import RUNNING, Execution, NodeState
 from events.domain.oddities import read_time, sequence_oddities, silence, state_oddities
@@ -253,7 +253,7 @@ def usual_durations(found: Sequence[Execution]) -> Typical:
     async def read(adapters: Adapters, process: ServerProcess | None) -> dict[str, dict[str, list[float]]]:
         return await adapters.state.durations(workflows)
 
-    return {**typical(durations(found)), **typical(ask(read))}
+    return usual(ask(read), found)
 
 
 def execution(execution_id: str) -> tuple[Execution, list[dict[str, Any]]] | None:

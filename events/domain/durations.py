@@ -37,6 +37,11 @@ def joined(before: Durations, after: Durations) -> dict[str, list[float]]:
     return dict(list(nodes.items())[:MAX_NODES])
 
 
+def usual(remembered: Mapping[str, Durations], executions: Iterable[Execution]) -> Typical:
+    """As remembered, else as these executions themselves show."""
+    return {**typical(durations(executions)), **typical(remembered)}
+
+
 def typical(by_workflow: Mapping[str, Durations]) -> Typical:
     """The median of each."""
     return {(workflow, node): median(seconds) for workflow, nodes in by_workflow.items() for node, seconds in nodes.items()}

@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from events.domain.durations import Typical, durations, typical
+from events.domain.durations import Typical, usual
 from events.domain.execution import Execution
 from events.domain.oddities import silence, state_oddities
 from events.domain.topics import ALL
@@ -55,18 +55,18 @@ class FlagWatch:
             self._told.clear()
             return
         executions = (await self._history.snapshot(ALL, LOOKED_AT)).executions
-        usual = await self._usual(executions)
+        typical = await self._typical(executions)
         now = self._clock()
         for each in executions:
-            for kind, text in _flags(each, usual, now):
+            for kind, text in _flags(each, typical, now):
                 if self._is_new(each.execution_id, kind):
                     log.warning("execution_flagged", execution_id=each.execution_id, workflow_id=each.workflow_id, reason=text)
             # Each has up to hundreds of nodes, and this process relays events.
             await asyncio.sleep(0)
 
-    async def _usual(self, executions: Sequence[Execution]) -> Typical:
+    async def _typical(self, executions: Sequence[Execution]) -> Typical:
         remembered = await self._store.durations(sorted({each.workflow_id for each in executions}))
-        return {**typical(durations(executions)), **typical(remembered)}
+        return usual(remembered, executions)
 
     def _is_new(self, execution_id: str, kind: Kind) -> bool:
         """Whether this has not been logged. It has been from now on."""
@@ -79,8 +79,8 @@ class FlagWatch:
         return new
 
 
-def _flags(execution: Execution, usual: Typical, now: float) -> Iterator[tuple[Kind, str]]:
+def _flags(execution: Execution, typical: Typical, now: float) -> Iterator[tuple[Kind, str]]:
     """What is odd about an execution, one text for each kind."""
-    if silent := silence(execution, usual, now):
+    if silent := silence(execution, typical, now):
         yield execution.last, silent
     yield from state_oddities(execution).items()
