@@ -12,7 +12,7 @@ import pytest
 from tests.docs.conftest import TOKEN, Place
 from tests.docs.pages import PAGES, Command, commands, languages
 from tests.redis_server import free_port
-from tests.system.stack import DEADLINE_S, await_condition, request
+from tests.system.stack import DEADLINE_S, await_condition, request, started
 
 #: Ends by itself with exit code 0.
 ENDS: Final = (
@@ -149,16 +149,7 @@ class interrupted:  # noqa: N801 - reads as what it is: `with interrupted(...)`
 
     def __init__(self, text: str, folder: Path, environment: dict[str, str]) -> None:
         self._log = folder / "command.log"
-        with self._log.open("wb") as output:
-            self._process = subprocess.Popen(
-                ["sh", "-euc", text],
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self._process = started(["sh", "-euc", text], environment, self._log, folder)
 
     def __enter__(self) -> Path:
         return self._log

@@ -43,12 +43,12 @@ class Process(Protocol):
 Start = Callable[[list[str], dict[str, str], Path], Process]
 
 
-def started(argv: list[str], variables: dict[str, str], log: Path) -> Process:
+def started(argv: list[str], variables: dict[str, str], log: Path, folder: Path = ROOT) -> subprocess.Popen[bytes]:
     """Any program, as a shell starts it."""
     with log.open("wb") as output:
         return subprocess.Popen(
             argv,
-            cwd=ROOT,
+            cwd=folder,
             env=variables,
             stdin=subprocess.DEVNULL,
             stdout=output,
