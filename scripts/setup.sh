@@ -43,12 +43,13 @@ is_done() {
     [ "$(cat ".venv/stamp-$1" 2>/dev/null)" = "$2" ]
 }
 
+# Nothing has to be resolved: the files name all that is needed. What is never loaded is never compiled.
 pip_install() {
-    .venv/bin/python -m pip install -qq --disable-pip-version-check --no-input "$@" </dev/null ||
+    .venv/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-deps --no-compile "$@" </dev/null ||
         fail "packages could not be installed; pip says above why."
 }
 
-# Each file names all that is needed: those for development include the server's own.
+# Those for development include the server's own.
 install_python_packages() {
     sum=$(cksum <"$1.txt")
     is_done "$1" "$sum" && return
@@ -61,7 +62,7 @@ install_python_packages() {
 install_python_client() {
     sum=$(cat clients/python/pyproject.toml | cksum)
     is_done client "$sum" && return
-    pip_install --no-deps --no-build-isolation --editable clients/python
+    pip_install --no-build-isolation --editable clients/python
     printf '%s\n' "$sum" >.venv/stamp-client
 }
 

@@ -34,6 +34,6 @@ export ENV_FILE=
 # The tests start hundreds of programs, which need not compile the project each time.
 unset PYTHONDONTWRITEBYTECODE
 PATH="$(pwd)/.venv/bin:$PATH:/usr/sbin"
-# One worker per core of a small machine; a file's tests share the servers that they start.
+# One worker more than a small machine has cores, as many tests wait; a file's tests share the servers that they start.
 # shellcheck disable=SC2086
-exec python -m pytest ${PYTEST_ARGS:--n 2 --dist loadfile} </dev/null
+exec python -m pytest ${PYTEST_ARGS:--n 3 --dist loadfile} </dev/null

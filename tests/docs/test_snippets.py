@@ -99,15 +99,21 @@ def test_javascript(block: Block, place: Place, tmp_path: Path, plain_environmen
         node.stop()
 
 
-@pytest.mark.parametrize("block", TSX, ids=str)
-def test_tsx_compiles_against_the_types_of_the_client(block: Block, tmp_path: Path) -> None:
-    tools = ROOT / "node_modules" / ".bin"
-    types = subprocess.run([tools / "tsc", "--project", ROOT / "clients" / "js"], capture_output=True, text=True, check=False)
+@pytest.fixture(scope="module")
+def compiler() -> Path:
+    """The TypeScript compiler, with which the types of the client have been made."""
+    tsc = ROOT / "node_modules" / ".bin" / "tsc"
+    types = subprocess.run([tsc, "--project", ROOT / "clients" / "js"], capture_output=True, text=True, check=False)
     assert types.returncode == 0, types.stdout
+    return tsc
+
+
+@pytest.mark.parametrize("block", TSX, ids=str)
+def test_tsx_compiles_against_the_types_of_the_client(block: Block, compiler: Path, tmp_path: Path) -> None:
     (tmp_path / "node_modules").symlink_to(ROOT / "node_modules")
     (tmp_path / "snippet.tsx").write_text(block.text)
     options = ("--ignoreConfig", "--strict", "--noEmit", "--jsx", "react-jsx", "--module", "nodenext", "--target", "es2023")
-    done = subprocess.run([tools / "tsc", *options, "snippet.tsx"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run([compiler, *options, "snippet.tsx"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 

@@ -5,15 +5,19 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from django.conf import settings
 from django.test import Client
-from playwright.async_api import Page, ViewportSize, async_playwright, expect
+from playwright.async_api import Browser, Page, ViewportSize, async_playwright, expect
 
 from events.conf import EventsConfig
 from events.wiring import build_adapters
 from tests.monitoring.conftest import TTL_S
 from tests.monitoring.rows import row, told
 from tests.redis_server import RedisServer
+
+# One browser for all tests here, so they share its loop.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PHONE: ViewportSize = {"width": 360, "height": 740}
 
@@ -23,16 +27,22 @@ def address(live_server: Any, on_redis: EventsConfig) -> str:
     return f"{live_server.url}/admin/monitoring/liveclient/"
 
 
-@pytest.fixture
-async def page(live_server: Any, operator: Client) -> AsyncIterator[Page]:
-    """A dark phone, signed in."""
-    cookie = operator.cookies[settings.SESSION_COOKIE_NAME].value
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        context = await browser.new_context(viewport=PHONE, color_scheme="dark")
-        await context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": live_server.url}])
-        yield await context.new_page()
+        yield browser
         await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(browser: Browser, live_server: Any, operator: Client) -> AsyncIterator[Page]:
+    """A dark phone, signed in."""
+    cookie = operator.cookies[settings.SESSION_COOKIE_NAME].value
+    context = await browser.new_context(viewport=PHONE, color_scheme="dark")
+    await context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": live_server.url}])
+    yield await context.new_page()
+    await context.close()
 
 
 async def tell(config: EventsConfig, *clients: Any) -> None:

@@ -21,12 +21,12 @@ from tests.system.conftest import Connect
 from tests.system.event_data import assert_delivered, event
 from tests.system.stack import DEADLINE_S, Server, Stack
 
-#: Events of 4 KB, 30 MB in all: many times what the kernel's buffers hold.
-EVENT_BYTES: Final = 4_096
-COUNT: Final = 7_500
+#: Events of 8 KB, 30 MB in all: many times what the kernel's buffers hold.
+EVENT_BYTES: Final = 8_192
+COUNT: Final = 3_750
 
 #: Enough to make a client lag, where the volume does not matter.
-SMALL_COUNT: Final = 3_000
+SMALL_COUNT: Final = 1_500
 
 #: Published at once. The next follow when the honest clients have these, so that nobody lags but who is to.
 STEP: Final = 150
@@ -257,7 +257,7 @@ async def test_a_stalled_client_costs_nobody_anything(patient: Deployment, conne
     """Neither the others nor the server's memory. When it reads again it gets every event once, and is live."""
     run = await begin(patient, connect, kind, ["plain", "python-websocket", "python-polling"])
     # The first events make the process as big as it has to be: measured, it stops growing after some 1,000.
-    await run.publish(20 * STEP)
+    await run.publish(10 * STEP)
     async with STALLED[kind](patient.server) as client:
         await client.subscribe(run.workflow)
         warm_kb, joined = patient.resident_kb(), len(run.events)
