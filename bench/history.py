@@ -26,7 +26,8 @@ class Follower:
         """Events that are in the history and that this process has seen; 0 while it cannot tell."""
         command = {"event": "subscribe_all_bots", "data": {"epoch": None, "offset": None}}
         try:
-            with connect(f"ws://127.0.0.1:{self._port}/ws/events", max_size=None) as socket:
+            # Live events come behind the answer. A client that does not take them in would not see its close answered for 10 s.
+            with connect(f"ws://127.0.0.1:{self._port}/ws/events", max_size=None, max_queue=None) as socket:
                 socket.send(json.dumps(command))
                 while True:
                     message = json.loads(socket.recv(timeout=5))

@@ -3,13 +3,16 @@
 -- a refusal leaves nothing behind.
 --
 -- All events pass through here, and Redis does nothing else meanwhile. So the writer has given the events their places, the
--- script only checks that it knew them, and what belongs to one topic is one command.
+-- script only checks that it knew them, and what belongs to one topic is one command. What a command does is quickly done; to
+-- ask for one from here costs as much again. So keys live longer than they have to and are not renewed by each step (a key
+-- that is new always is), and lists may grow a little over their bounds before they are cut.
 --
 -- KEYS  history (hash), fence (string), rejected (stream), bytes of the documents in it (string)
 -- ARGV  as read below, in this order; then packed as MessagePack: the documents of the events, and per topic other than `all`:
---       name, the offset that the writer takes it to have, which of the events are its (counted from 1); then per dead letter:
---       source, field, reason, document, time, size; then the life of executions in ms, how many are kept in all and per topic,
---       and packed: id and state of each, and per topic that they have: name, number and id of each of its executions
+--       name, the offset that the writer takes it to have, which of the events are its (counted from 1), whether the life of
+--       its keys is to be renewed; then per dead letter: source, field, reason, document, time, size; then the life of
+--       executions in ms, how many are kept in all and per topic, and packed: id and state of each, and per topic that they
+--       have: name, number and id of each of its executions, whether the list's life is to be renewed
 -- Reply {'ok'}, or when nothing was written
 --       {'fenced', newest token}, {'moved', epoch, number} or {'offsets', the offset of each topic in order}
 
@@ -24,15 +27,15 @@ local fence = tonumber(take())
 local expected_epoch, expected_number = take(), tonumber(take())
 local new_epoch = take()
 local source, cursor = take(), take()
-local recent_events, recent_ttl_ms = tonumber(take()), take()
-local journal_events, journal_ttl_ms = take(), take()
-local offset_ttl_ms = take()
+local recent_events, recent_life_ms = tonumber(take()), take()
+local journal_events, journal_life_ms = take(), take()
+local offset_life_ms = take()
 local dead_letters, dead_letter_bytes = tonumber(take()), tonumber(take())
 local rejected_count = tonumber(take())
 
 -- Lua writes large numbers as 1e+15 if it is let.
 local function digits(number)
-  return string.format('%.0f', number)
+  return string.format('%d', number)
 end
 
 local newest = tonumber(redis.call('GET', KEYS[2]) or '0')
@@ -55,6 +58,7 @@ end
 -- Lua hands over a few thousand arguments at most.
 local MOST_ARGUMENTS = 1000
 
+local recent_slack = math.floor(recent_events / 8)
 local base = root .. epoch .. ':'
 local journal = base .. 'journal'
 local documents, topics = unpack(cmsgpack.unpack(take()))
@@ -77,18 +81,23 @@ if not known then
   return offsets
 end
 
+-- An id without a second part has 0 for it.
 local numbers = {}
 for index, document in ipairs(documents) do
   numbers[index] = digits(number + index)
-  redis.call('XADD', journal, numbers[index] .. '-0', 'd', document)
+  redis.call('XADD', journal, numbers[index], 'd', document)
 end
-
-local oldest = number
 if #documents > 0 then
   number = number + #documents
   redis.call('XTRIM', journal, 'MAXLEN', '~', journal_events)
-  redis.call('PEXPIRE', journal, journal_ttl_ms)
-  oldest = tonumber(string.match(redis.call('XRANGE', journal, '-', '+', 'COUNT', 1)[1][1], '^%d+'))
+  redis.call('PEXPIRE', journal, journal_life_ms)
+end
+
+local oldest
+-- The number of the journal's first entry.
+local function oldest_number()
+  oldest = oldest or tonumber(string.match(redis.call('XRANGE', journal, '-', '+', 'COUNT', 1)[1][1], '^%d+'))
+  return oldest
 end
 
 -- Appends values to a list; returns its length.
@@ -100,50 +109,63 @@ local function push(key, values)
   return length
 end
 
+-- A list that is as long as what was just added to it is new.
+local function keep_alive(key, life_ms, renew, length, added)
+  if renew or length == added then
+    redis.call('PEXPIRE', key, life_ms)
+  end
+end
+
 -- Adds to a topic's recent buffer. What later events of this step push out of it need not be written.
-local function keep_recent(key, places)
+local function keep_recent(key, places, renew)
   local added = {}
   for index = math.max(1, #places - recent_events + 1), #places do
     added[#added + 1] = documents[places[index]]
   end
-  if push(key, added) > recent_events then
+  local length = push(key, added)
+  if length > recent_events + recent_slack then
     redis.call('LTRIM', key, -recent_events, -1)
   end
-  redis.call('PEXPIRE', key, recent_ttl_ms)
+  keep_alive(key, recent_life_ms, renew, length, #added)
 end
 
--- Adds to a topic's index. What the journal no longer has leaves at twice the rate at which the rest comes, so that an
--- index is at most two steps longer than the journal, and nothing has to be searched.
-local function index_numbers(key, places)
+-- Adds to a topic's index. What the journal no longer has leaves it some at a time, once for each so many events, so that an
+-- index is longer than the journal by hardly more than a step, and nothing has to be searched.
+local INDEX_ROUND = 32
+local function index_numbers(key, offset, places, renew)
   local added = {}
   for index, place in ipairs(places) do
     added[index] = numbers[place]
   end
-  local length, spare = push(key, added), 2 * #added
-  if length > spare and tonumber(redis.call('LINDEX', key, spare - 1)) < oldest then
-    redis.call('LTRIM', key, spare, -1)
+  local length = push(key, added)
+  if offset % INDEX_ROUND + #added >= INDEX_ROUND then
+    local some, left = #added + INDEX_ROUND, length
+    while left > some and tonumber(redis.call('LINDEX', key, some - 1)) < oldest_number() do
+      redis.call('LTRIM', key, some, -1)
+      left = left - some
+    end
   end
-  redis.call('PEXPIRE', key, journal_ttl_ms)
+  keep_alive(key, journal_life_ms, renew, length, #added)
 end
 
 for place, topic in ipairs(topics) do
-  local name, offset, places = topic[1], topic[2], topic[3]
+  local name, offset, places, renew = unpack(topic)
   local recent, index = base .. 'last:' .. name, base .. 'index:' .. name
   if offset == 0 then
     -- The offset may be gone before the buffer and the index (expiry, eviction), and these end with the topic's offset.
     redis.call('DEL', recent, index)
   end
-  redis.call('SET', offset_keys[place], digits(offset + #places), 'PX', offset_ttl_ms)
-  keep_recent(recent, places)
-  index_numbers(index, places)
+  redis.call('INCRBY', offset_keys[place], #places)
+  keep_alive(offset_keys[place], offset_life_ms, renew, offset, 0)
+  keep_recent(recent, places, renew)
+  index_numbers(index, offset, places, renew)
 end
 
-if #documents > 0 then
-  redis.call('HSET', KEYS[1], 'number', digits(number))
-end
+local standing = {'number', digits(number)}
 if cursor ~= '' then
-  redis.call('HSET', KEYS[1], 'cursor:' .. source, cursor)
+  standing[3], standing[4] = 'cursor:' .. source, cursor
 end
+redis.call('HSET', KEYS[1], unpack(standing))
 if fence > newest then
   redis.call('SET', KEYS[2], digits(fence))
 end
@@ -184,22 +206,25 @@ local function forget_executions(listing, most)
   end
 end
 
-local execution_ttl_ms, most, most_per_topic = take(), tonumber(take()), tonumber(take())
+local execution_life_ms, most, most_per_topic = take(), tonumber(take()), tonumber(take())
 local states, listings = unpack(cmsgpack.unpack(take()))
 for _, execution in ipairs(states) do
-  redis.call('SET', base .. 'execution:' .. execution[1], execution[2], 'PX', execution_ttl_ms)
+  redis.call('SET', base .. 'execution:' .. execution[1], execution[2], 'PX', execution_life_ms)
 end
 for _, topic in ipairs(listings) do
-  local listing, members, added = base .. 'executions:' .. topic[1], topic[2], 0
+  local name, members, renew = unpack(topic)
+  local listing, added = base .. 'executions:' .. name, 0
   for first = 1, #members, MOST_ARGUMENTS do
     local upto = math.min(first + MOST_ARGUMENTS - 1, #members)
     added = added + redis.call('ZADD', listing, unpack(members, first, upto))
   end
-  if added > 0 and topic[1] == 'all' then
+  if added > 0 and name == 'all' then
     forget_executions(listing, most)
   elseif added > 0 then
     redis.call('ZREMRANGEBYRANK', listing, 0, -most_per_topic - 1)
   end
-  redis.call('PEXPIRE', listing, execution_ttl_ms)
+  if renew or added > 0 then
+    redis.call('PEXPIRE', listing, execution_life_ms)
+  end
 end
 return {'ok'}

@@ -1,6 +1,6 @@
 """Which offsets the events of one step get, as far as the writer knows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, Self
 
 from events.domain.entry import Entry, Position, stamp
@@ -23,8 +23,8 @@ class Placement(NamedTuple):
     places: Mapping[str, Sequence[int]]
 
     @classmethod
-    def of(cls, events: Sequence[Event], position: Position, offsets: Mapping[str, int]) -> Self:
-        """The events follow `position` in the journal; topics that `offsets` does not know are taken for new."""
+    def of(cls, events: Sequence[Event], position: Position, offset_of: Callable[[str], int]) -> Self:
+        """The events follow `position` in the journal; `offset_of` says what a topic is taken to have, 0 for a new one."""
         entries: list[Entry] = []
         places: dict[str, list[int]] = {}
         before: dict[str, int] = {}
@@ -35,7 +35,7 @@ class Placement(NamedTuple):
                 own = places.get(topic)
                 if own is None:
                     own = places[topic] = []
-                    before[topic] = offsets.get(topic, 0)
+                    before[topic] = offset_of(topic)
                 own.append(place)
                 given.append(before[topic] + len(own))
             entries.append(stamp(event, Position(epoch, number + place), given))

@@ -2,7 +2,6 @@
 
 import re
 import secrets
-from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -15,6 +14,7 @@ from events.domain.entry import Entry, Position, parse_entry
 from events.domain.execution import Execution, decode, encode
 from events.domain.sizes import PAGE_BYTES
 from events.domain.topics import ALL
+from events.history.lives import Renewals, life_ms
 from events.history.placement import KnownOffsets, Placement
 from events.history.topic_index import offset_in
 from events.ports import Append, DeadLetter, FencedOut, JournalPage, Moved, Queue, Recent, Snapshot, TopicPage, Unavailable
@@ -71,6 +71,8 @@ class RedisHistory:
         self._offsets = KnownOffsets()
         #: The offsets after the append that is under way, and what was prepared of the one after it.
         self._offsets_ahead: Mapping[str, int] = {}
+        self._topics_renewed = Renewals(min(limits.recent_ttl_s, limits.journal_age_s, limits.offset_ttl_s))
+        self._listings_renewed = Renewals(limits.execution_ttl_s)
         self._prepared: tuple[Append, _Prepared] | None = None
 
     async def append(self, batch: Append) -> list[Entry]:
@@ -82,10 +84,14 @@ class RedisHistory:
         for _ in range(_ATTEMPTS):
             placement, args = self._take_prepared(batch)
             self._offsets_ahead = after = placement.after
+            reply: Sequence[Any] = (b"lost",)
             try:
                 reply = await self._line.run(self._append, keys, args)
             finally:
                 self._offsets_ahead = {}
+                if reply[0] != b"ok":
+                    self._topics_renewed.forget()
+                    self._listings_renewed.forget()
             if reply[0] == b"offsets":
                 self._offsets.learn(dict(zip(placement.before, map(int, reply[1:]), strict=True)))
                 continue
@@ -106,7 +112,13 @@ class RedisHistory:
         return prepared[1] if prepared is not None and prepared[0] is batch else self._placed(batch)
 
     def _placed(self, batch: Append) -> _Prepared:
-        placement = Placement.of(batch.events, batch.expected, ChainMap(dict(self._offsets_ahead), self._offsets))
+        ahead, known = self._offsets_ahead, self._offsets
+
+        def offset_of(topic: str) -> int:
+            offset = ahead.get(topic)
+            return known.get(topic, 0) if offset is None else offset
+
+        placement = Placement.of(batch.events, batch.expected, offset_of)
         return _Prepared(placement, self._append_args(batch, placement))
 
     async def cursor(self, source: str) -> str:
@@ -245,20 +257,35 @@ class RedisHistory:
             batch.source,
             batch.cursor,
             limits.recent_events,
-            _milliseconds(limits.recent_ttl_s),
+            life_ms(limits.recent_ttl_s),
             limits.journal_events,
-            _milliseconds(limits.journal_age_s),
-            _milliseconds(limits.offset_ttl_s),
+            life_ms(limits.journal_age_s),
+            life_ms(limits.offset_ttl_s),
             limits.dead_letters,
             limits.dead_letter_bytes,
             len(batch.rejected),
-            _packed_events(placement),
+            self._packed_events(placement),
         ]
         for letter in batch.rejected:
             args += (letter.source, letter.field, letter.reason, letter.document, letter.at, letter.size)
-        args += (_milliseconds(limits.execution_ttl_s), limits.executions, limits.executions_per_topic)
-        args.append(_packed_executions(batch.executions))
+        args += (life_ms(limits.execution_ttl_s), limits.executions, limits.executions_per_topic)
+        args.append(self._packed_executions(batch.executions))
         return args
+
+    def _packed_events(self, placement: Placement) -> bytes:
+        is_due, places = self._topics_renewed.take, placement.places
+        documents = [entry.document for entry in placement.entries]
+        topics = [(topic, before, places[topic], is_due(topic)) for topic, before in placement.before.items()]
+        return _packed((documents, topics))
+
+    def _packed_executions(self, executions: Sequence[Execution]) -> bytes:
+        members: dict[str, list[int | str]] = {}
+        for execution in executions:
+            for topic in execution.topics:
+                members.setdefault(topic, []).extend((execution.last, execution.execution_id))
+        states = [(execution.execution_id, encode(execution)) for execution in executions]
+        listings = [(topic, found, self._listings_renewed.take(topic)) for topic, found in members.items()]
+        return _packed((states, listings))
 
     def _recent_commands(self, epoch: str, topic: str) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """The offset first: the entries that are read after it can only be newer, and then they tell the offset."""
@@ -280,19 +307,6 @@ class RedisHistory:
 
     def _restless(self) -> Unavailable:
         return Unavailable(f"{self._link.where} lost the history {_ATTEMPTS} times during one read")
-
-
-def _packed_events(placement: Placement) -> bytes:
-    documents = [entry.document for entry in placement.entries]
-    return _packed((documents, [(topic, before, placement.places[topic]) for topic, before in placement.before.items()]))
-
-
-def _packed_executions(executions: Sequence[Execution]) -> bytes:
-    listings: dict[str, list[int | str]] = {}
-    for execution in executions:
-        for topic in execution.topics:
-            listings.setdefault(topic, []).extend((execution.last, execution.execution_id))
-    return _packed(([(execution.execution_id, encode(execution)) for execution in executions], list(listings.items())))
 
 
 def _packed(value: Any) -> bytes:

@@ -267,7 +267,7 @@ async def test_nothing_of_an_execution_stays_for_ever(link: RedisLink, keys: Key
     await record(history, of("x", bot_id="b"))
     epoch = (await history.position()).epoch
     names = [keys.execution(epoch, "x"), *(keys.executions(epoch, topic) for topic in ("all", "workflow:w1", "bot:b"))]
-    assert all(0 < shared_redis.command("PTTL", name) <= 86_400_000 for name in names)
+    assert all(0 < shared_redis.command("PTTL", name) <= 86_400_000 * 9 / 8 for name in names)
 
 
 async def test_executions_that_gave_way_leave_nothing(link: RedisLink, keys: Keys, shared_redis: RedisServer) -> None:

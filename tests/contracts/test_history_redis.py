@@ -11,12 +11,14 @@ import pytest_asyncio
 
 from events.conf import HistoryLimits
 from events.domain.entry import Position
+from events.domain.execution import Execution
 from events.history import placement
+from events.history.lives import Renewals
 from events.history.redis import RedisHistory
 from events.lease.redis import RedisLease
 from events.ports import Append, FencedOut, History, Moved, Unavailable
 from events.redis_link import Keys, RedisLine, RedisLink, RedisScript
-from tests.contracts.support import event, eventually, write
+from tests.contracts.support import Clock, event, eventually, write
 from tests.redis_server import RedisServer
 
 
@@ -64,6 +66,86 @@ async def test_nothing_of_a_history_stays_for_ever_but_the_one_hash(
     expiring |= {key(epoch, topic) for topic in topics for key in (keys.recent, keys.offset, keys.index)}
     assert names == {keys.history, keys.fence} | expiring
     assert all(shared_redis.command("PTTL", name) > 0 for name in expiring)
+
+
+class Lives:
+    """The keys of topic `workflow:a`, and of its list of executions, with how long they live."""
+
+    def __init__(self, link: RedisLink, keys: Keys, epoch: str) -> None:
+        self._link = link
+        topic = "workflow:a"
+        self.names = [key(epoch, topic) for key in (keys.offset, keys.recent, keys.index, keys.executions)]
+
+    async def are_set_to(self, milliseconds: int) -> None:
+        for name in self.names:
+            await self._link.call("PEXPIRE", name, milliseconds)
+
+    async def shortest(self) -> int:
+        return min([int(await self._link.call("PTTL", name)) for name in self.names])
+
+    async def longest(self) -> int:
+        return max([int(await self._link.call("PTTL", name)) for name in self.names])
+
+
+async def write_running(history: History) -> None:
+    position = await history.position()
+    running = Execution("x", "a", last=position.number + 1, events=1)
+    await history.append(Append(1, position, "stream", "", [event("a")], executions=[running]))
+
+
+async def test_keys_live_as_long_as_they_should_without_being_renewed_by_each_step(link: RedisLink, keys: Keys) -> None:
+    day, clock = 86_400_000, Clock(0.0)
+    history = RedisHistory(link, keys, HistoryLimits())
+    history._topics_renewed, history._listings_renewed = Renewals(day / 1000, clock), Renewals(day / 1000, clock)
+    await write_running(history)
+    lives = Lives(link, keys, (await history.position()).epoch)
+    # Until they are due, a day is left of what they were given.
+    assert day * 9 // 8 - 60_000 < await lives.shortest()
+    await lives.are_set_to(60_000)
+    clock.now = day / 1000 / 8 - 1
+    await write_running(history)
+    assert await lives.longest() <= 60_000
+    clock.now += 1
+    await write_running(history)
+    assert await lives.shortest() > day
+
+
+async def test_keys_that_were_lost_do_not_come_back_for_ever(link: RedisLink, keys: Keys) -> None:
+    history = RedisHistory(link, keys, HistoryLimits())
+    await write_running(history)
+    lives = Lives(link, keys, (await history.position()).epoch)
+    for name in lives.names:
+        await link.call("DEL", name)
+        await write_running(history)
+        assert await lives.shortest() > 0
+
+
+async def test_what_a_step_that_failed_did_is_not_taken_for_renewed(
+    own_redis: RedisServer, history: History, keys: Keys
+) -> None:
+    await write_running(history)
+    link = RedisLink(own_redis.url)
+    lives = Lives(link, keys, (await history.position()).epoch)
+    await lives.are_set_to(60_000)
+    own_redis.command("CONFIG", "SET", "maxmemory", "1")
+    with pytest.raises(Unavailable):
+        await write_running(history)
+    own_redis.command("CONFIG", "SET", "maxmemory", "0")
+    await write_running(history)
+    assert await lives.shortest() > 60_000
+    await link.close()
+
+
+async def test_a_buffer_is_cut_before_it_is_an_eighth_too_long(link: RedisLink, keys: Keys) -> None:
+    history = RedisHistory(link, keys, HistoryLimits(recent_events=16))
+    lengths = []
+    for _ in range(40):
+        await write(history, event("a"))
+        lengths.append(await link.call("LLEN", keys.recent((await history.position()).epoch, "workflow:a")))
+    assert max(lengths) == 18
+    assert lengths[-1] >= 16
+    [recent] = await history.recent(["workflow:a"])
+    assert [entry.offsets[1] for entry in recent.entries] == list(range(25, 41))
 
 
 async def test_a_flush_begins_an_epoch(own_redis: RedisServer, history: History) -> None:
