@@ -9,7 +9,9 @@ FROM python:3.11-slim AS packages
 COPY requirements.txt ./
 RUN python -m venv /opt/venv && /opt/venv/bin/pip install --no-cache-dir --only-binary=:all: --require-hashes -r requirements.txt
 COPY clients/python ./clients/python
-RUN /opt/venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation ./clients/python
+# What installs is not needed any more; the environment's own setuptools has known vulnerabilities.
+RUN /opt/venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation ./clients/python && \
+    /opt/venv/bin/pip uninstall --yes setuptools pip
 
 FROM python:3.11-slim
 ENV PATH=/opt/venv/bin:$PATH \

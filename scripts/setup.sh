@@ -38,6 +38,11 @@ make_venv() {
     "$python" -m venv --clear .venv || fail "the virtual environment .venv could not be made."
 }
 
+# Python 3.11 puts a setuptools of its own age into every environment. Nothing here uses it, and it has known vulnerabilities.
+remove_setuptools() {
+    [ -z "$(find .venv/lib -maxdepth 3 -name setuptools)" ] || .venv/bin/python -m pip uninstall -qq --yes setuptools
+}
+
 # The stamp of a step holds the checksum of what it was made from; it is written when the step has succeeded.
 is_done() {
     [ "$(cat ".venv/stamp-$1" 2>/dev/null)" = "$2" ]
@@ -87,6 +92,7 @@ install_browser_packages() {
 
 [ -w . ] && mkdir -p .venv 2>/dev/null && [ -w .venv ] || fail "the folder $(pwd) is not writable, or .venv in it is not a folder."
 make_venv
+remove_setuptools
 PATH="$(pwd)/.venv/bin:$PATH"
 install_python_packages "requirements${1:+-$1}"
 install_python_client

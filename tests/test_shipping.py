@@ -7,9 +7,11 @@ import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar, Final
 from urllib.request import Request, urlopen
@@ -17,6 +19,7 @@ from urllib.request import Request, urlopen
 import pytest
 import yaml
 from django.core.management import get_commands
+from packaging.utils import canonicalize_name
 
 from events.limits.pace import LONGEST
 from tests.conftest import ROOT
@@ -321,6 +324,14 @@ def test_every_package_that_is_asked_for_is_locked_as_it_is_asked_for(name: str)
     locked = re.findall(r"^([\w.-]+)(?:\[\w+\])?==([\w.]+)", (ROOT / f"{name}.txt").read_text(), re.MULTILINE)
     assert asked
     assert {(package.lower(), version) for package, version in asked} <= {(found.lower(), version) for found, version in locked}
+
+
+def test_only_locked_packages_are_installed() -> None:
+    """Else an audit of the lists says nothing about what runs."""
+    text = "\n".join((ROOT / name).read_text() for name in ("requirements-dev.txt", "requirements-node.txt"))
+    locked = {canonicalize_name(name) for name in re.findall(r"^([\w.-]+)(?:\[\w+\])?==", text, re.MULTILINE)}
+    installed = {canonicalize_name(found.name) for found in metadata.distributions(path=[sysconfig.get_path("purelib")])}
+    assert installed - locked == {"workflow-events"}
 
 
 def test_the_packages_for_development_include_the_servers() -> None:
