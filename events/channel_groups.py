@@ -1,28 +1,21 @@
 """The Channels channel layer as the fan-out between processes: one group, one member per process.
 
-The layer is at-most-once by contract, so nothing relies on it; see `events.fanout.hub`. The rows of a batch are sent as one
-piece of bytes, which we pack ourselves: the in-memory layer deep-copies messages, and bytes cost it nothing.
+The layer is at-most-once by contract, so nothing relies on it; see `events.fanout.hub`.
 """
 
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-import msgpack
 import structlog
 from channels.layers import BaseChannelLayer, get_channel_layer
 
 from events.cancellation import heed_cancellation
-from events.domain.entry import Entry, Position
-from events.ports import Batch, BusGap, Canary, GroupReceiver, Queue, Trace, Unavailable
-
-#: A batch is split so that no message grows past this many bytes of events.
-MAX_MESSAGE_BYTES: Final = 512 * 1024
-
-#: Batches that wait are joined until they have this many bytes.
-MAX_JOINED_BYTES: Final = 512 * 1024
+from events.domain.entry import Position
+from events.group_line import GroupLine, line_layer
+from events.group_messages import Message, batch_messages, canary_message, gap_message, hand_over, heartbeat_message
+from events.ports import Batch, BusGap, Canary, GroupReceiver, Queue, Unavailable
 
 #: How often the hub joins the group, which costs nothing while it is a member. The memory layer ends a membership after a
 #: day, and when a message was not taken for a minute.
@@ -34,7 +27,10 @@ SILENCE_S: Final = 6.0
 #: How long a member may take to leave. It leaves over a connection that may hang.
 LEAVE_TIMEOUT_S: Final = 3.0
 
-#: Messages that may wait for the hub; a hub that is so far behind catches up from the journal.
+#: Pause before the group is joined again after the layer's Redis was lost.
+RETRY_S: Final = 0.25
+
+#: Messages that may wait in a layer for the hub; a hub that is so far behind catches up from the journal.
 MAX_WAITING: Final = 1_000
 
 log = structlog.get_logger("events")
@@ -54,24 +50,19 @@ class ChannelGroupSender:
         self._group = group
 
     async def send(self, batch: Batch) -> None:
-        for part in _split(batch):
-            rows = msgpack.packb([entry[1:] for entry in part.entries])
-            times = [part.published, part.relayed]
-            message = {"type": "events.batch", "epoch": part.epoch, "first": part.first, "rows": rows, "times": times}
-            if part.traces:
-                message["traces"] = part.traces
+        for message in batch_messages(batch):
             await self._send(message)
 
     async def heartbeat(self, position: Position) -> None:
-        await self._send({"type": "events.heartbeat", "epoch": position.epoch, "number": position.number})
+        await self._send(heartbeat_message(position))
 
     async def announce(self, gap: BusGap) -> None:
-        await self._send({"type": "events.gap", **asdict(gap)})
+        await self._send(gap_message(gap))
 
     async def pass_on(self, canary: Canary) -> None:
-        await self._send({"type": "events.canary", **asdict(canary)})
+        await self._send(canary_message(canary))
 
-    async def _send(self, message: dict[str, Any]) -> None:
+    async def _send(self, message: Message) -> None:
         try:
             with heed_cancellation():
                 await _layer().group_send(self._group, message)
@@ -82,31 +73,17 @@ class ChannelGroupSender:
             raise Unavailable(f"The channel layer failed: {type(error).__name__}: {error}") from error
 
 
-def _split(batch: Batch) -> list[Batch]:
-    """Batches of at most `MAX_MESSAGE_BYTES`, at least one entry each."""
-    parts: list[Batch] = []
-    first, rows, size = batch.first, list[Entry](), 0
-    for entry in batch.entries:
-        if rows and size + len(entry.document) > MAX_MESSAGE_BYTES:
-            parts.append(_part(batch, first, rows))
-            first, rows, size = entry.number, [], 0
-        rows.append(entry)
-        size += len(entry.document)
-    parts.append(_part(batch, first, rows))
-    return parts
+class Member(Protocol):
+    """How this process is in the group."""
 
+    def silent_for(self) -> float:
+        """Seconds since the group last said anything, or since this member was made."""
 
-def _part(batch: Batch, first: int, entries: list[Entry]) -> Batch:
-    traces = tuple(trace for trace in batch.traces if first <= trace.number < first + len(entries))
-    return replace(batch, first=first, entries=entries, traces=traces)
+    async def stay(self, group: str) -> None:
+        """Be in the group and hand over what is said, until that fails."""
 
-
-def _unpack(message: dict[str, Any]) -> Batch:
-    rows = msgpack.unpackb(message["rows"], use_list=False)
-    entries = [Entry(number, *row) for number, row in enumerate(rows, message["first"])]
-    traces = tuple(Trace(*trace) for trace in message.get("traces", ()))
-    published, relayed = message["times"]
-    return Batch(message["epoch"], message["first"], entries, published, relayed, traces)
+    async def leave(self) -> None:
+        """Tidy up behind `stay`, which has ended. Never fails."""
 
 
 class HubMember:
@@ -133,27 +110,51 @@ class HubMember:
         """Seconds since the group last said anything, or since this member was made."""
         return time.monotonic() - self._heard_at
 
+    async def stay(self, group: str) -> None:
+        await self.enter()
+        tasks = [asyncio.create_task(self._rejoin(group)), asyncio.create_task(self._listen())]
+        try:
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                await task
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    async def leave(self) -> None:
+        """Have the layer forget its subscriptions and open new connections: it would keep what is sent to a channel that
+        nobody reads any more."""
+        try:
+            await self._layer.flush()
+        except Exception as error:
+            log.info("group_flush_failed", reason=repr(error))
+
     async def enter(self) -> None:
         """Get a channel."""
         self._channel = await self._layer.new_channel()
         self._inboxes = getattr(self._layer, "channels", {})
 
-    async def stay(self, group: str) -> None:
+    async def _rejoin(self, group: str) -> None:
         """Join the group again and again, for ever."""
         while True:
             await self._layer.group_add(group, self._channel)
             await asyncio.sleep(REJOIN_S)
 
-    async def listen(self) -> None:
-        """Take one message after the other, for ever."""
+    async def _listen(self) -> None:
         while True:
-            await self.take(await self._layer.receive(self._channel))
+            await self.take()
 
-    async def take(self, message: dict[str, Any]) -> None:
-        """Hand a message to the receiver. The method that does it is named after the message's type."""
+    async def take(self) -> None:
+        """Wait for a message, and hand it over with those that wait behind it. Nothing else is waited for, so an event that
+        comes alone is not held up."""
+        messages = [await self._layer.receive(self._channel)]
         self._heard_at = time.monotonic()
         self._queue.waiting = self._waiting()
-        await getattr(self, message["type"].replace(".", "_"))(message)
+        if self._queue.waiting > MAX_WAITING:
+            await self._shed(self._queue.waiting)
+        messages += [await self._layer.receive(self._channel) for _ in range(self._waiting())]
+        hand_over(messages, self._receiver)
 
     def _waiting(self) -> int:
         """How many messages wait for this member. The in-memory layer has no queue for a channel that is empty."""
@@ -167,45 +168,9 @@ class HubMember:
         for _ in range(waiting):
             await self._layer.receive(self._channel)
 
-    async def events_batch(self, message: dict[str, Any]) -> None:
-        """Take a batch, and with it those that wait behind it: what one client gets of them becomes one write. Nothing is
-        waited for, so an event that comes alone is not held up. The times are those of the first, which waited longest."""
-        if self._queue.waiting > MAX_WAITING:
-            await self._shed(self._queue.waiting)
-        batch = _unpack(message)
-        size = len(message["rows"])
-        while self._waiting() and size < MAX_JOINED_BYTES:
-            message = await self._layer.receive(self._channel)
-            if message["type"] != "events.batch":
-                self._receiver.receive(batch)
-                await self.take(message)
-                return
-            following = _unpack(message)
-            size += len(message["rows"])
-            if following.epoch == batch.epoch and following.first == batch.first + len(batch.entries):
-                entries, traces = [*batch.entries, *following.entries], (*batch.traces, *following.traces)
-                batch = replace(batch, entries=entries, traces=traces)
-            else:
-                self._receiver.receive(batch)
-                batch = following
-        self._receiver.receive(batch)
-
-    async def events_heartbeat(self, message: dict[str, Any]) -> None:
-        self._receiver.receive_heartbeat(Position(message["epoch"], message["number"]))
-
-    async def events_gap(self, message: dict[str, Any]) -> None:
-        self._receiver.receive_gap(BusGap(**_fields(message)))
-
-    async def events_canary(self, message: dict[str, Any]) -> None:
-        self._receiver.receive_canary(Canary(**_fields(message)))
-
-
-def _fields(message: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in message.items() if name != "type"}
-
 
 class ChannelGroupInbox:
-    """Keeps a `HubMember` in the group.
+    """Keeps a member in the group.
 
     A silent group is not always a quiet one: a layer can hold a subscription that Redis has forgotten or refused, on a
     connection that looks alive. So after a silence longer than any heartbeat the layer is begun anew.
@@ -219,38 +184,31 @@ class ChannelGroupInbox:
 
     async def run(self, receiver: GroupReceiver) -> None:
         while True:
-            member = HubMember(_layer(), receiver, self.queue)
-            membership = asyncio.create_task(self._keep(member))
             try:
-                while not membership.done() and member.silent_for() < self._silence_s:
-                    await asyncio.wait((membership,), timeout=self._silence_s - member.silent_for())
-                failed = membership.done()
-                if not failed:
-                    log.info("group_silent", seconds=round(member.silent_for()))
-            finally:
-                membership.cancel()
-                await asyncio.wait((membership,), timeout=LEAVE_TIMEOUT_S)
-            # Also after a failure: the layer would keep what is sent to a channel that nobody reads any more.
-            await self._begin_anew()
-            if failed:
-                membership.result()
+                await self._be_member(self._member(receiver))
+            except Unavailable as error:
+                log.warning("group_lost", reason=str(error))
+                await asyncio.sleep(RETRY_S)
 
-    async def _keep(self, member: HubMember) -> None:
-        """Have it in the group and listen, until one of the two fails."""
-        await member.enter()
-        tasks = [asyncio.create_task(member.stay(self._group)), asyncio.create_task(member.listen())]
+    def _member(self, receiver: GroupReceiver) -> Member:
+        layer = _layer()
+        redis_layer = line_layer(layer)
+        if redis_layer is not None:
+            return GroupLine(redis_layer, receiver, self.queue)
+        return HubMember(layer, receiver, self.queue)
+
+    async def _be_member(self, member: Member) -> None:
+        """Until the group is silent. Raises what ends the membership before."""
+        membership = asyncio.create_task(member.stay(self._group))
         try:
-            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in ended:
-                await task
+            while not membership.done() and member.silent_for() < self._silence_s:
+                await asyncio.wait((membership,), timeout=self._silence_s - member.silent_for())
+            failed = membership.done()
+            if not failed:
+                log.info("group_silent", seconds=round(member.silent_for()))
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-
-    async def _begin_anew(self) -> None:
-        """Have the layer forget its subscriptions and open new connections."""
-        try:
-            await _layer().flush()
-        except Exception as error:
-            log.info("group_flush_failed", reason=repr(error))
+            membership.cancel()
+            await asyncio.wait((membership,), timeout=LEAVE_TIMEOUT_S)
+        await member.leave()
+        if failed:
+            membership.result()

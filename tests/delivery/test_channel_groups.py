@@ -8,18 +8,17 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from channels.layers import channel_layers, get_channel_layer
+from channels.layers import InMemoryChannelLayer, channel_layers, get_channel_layer
+from channels_redis.core import RedisChannelLayer
+from channels_redis.pubsub import RedisPubSubChannelLayer
+from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from events import channel_groups
-from events.channel_groups import (
-    MAX_JOINED_BYTES,
-    MAX_MESSAGE_BYTES,
-    MAX_WAITING,
-    ChannelGroupInbox,
-    ChannelGroupSender,
-    HubMember,
-)
+from events.channel_groups import MAX_WAITING, ChannelGroupInbox, ChannelGroupSender, HubMember
 from events.domain.entry import Entry, Position, stamp
+from events.group_line import GroupLine, line_layer
+from events.group_messages import MAX_JOINED_BYTES, MAX_MESSAGE_BYTES, _split, batch_messages
 from events.ports import Batch, BusGap, Canary, Queue, Trace, Unavailable
 from tests.contracts.support import event
 from tests.fanout.support import until
@@ -165,7 +164,7 @@ async def heard_at_once(
     for message in sent:
         await (sender.send(message) if isinstance(message, Batch) else sender.heartbeat(message))
     await until(lambda: layer.channels[member.channel].qsize() == len(sent))
-    await member.take(await layer.receive(member.channel))
+    await member.take()
     return recorder.heard
 
 
@@ -187,7 +186,7 @@ async def test_only_batches_that_join_up_are_joined(group: str) -> None:
 @pytest.mark.usefixtures("any_layer")
 async def test_what_waits_between_batches_keeps_its_place(group: str) -> None:
     first, second = (Batch("e", number, entries(number, number)) for number in (1, 2))
-    assert await heard_at_once(group, first, Position("e", 1), second) == [first, Position("e", 1)]
+    assert await heard_at_once(group, first, Position("e", 1), second) == [first, Position("e", 1), second]
 
 
 @pytest.mark.usefixtures("any_layer")
@@ -208,7 +207,7 @@ async def test_traces_stay_with_their_events(group: str) -> None:
     assert isinstance(joined, Batch)
     assert joined.traces == tuple(traces)
     large = Batch("e", 1, [entry._replace(document=b"x" * MAX_MESSAGE_BYTES) for entry in entries(1, 3)], traces=tuple(traces))
-    assert [part.traces for part in channel_groups._split(large)] == [(trace,) for trace in traces]
+    assert [part.traces for part in _split(large)] == [(trace,) for trace in traces]
 
 
 @pytest.mark.usefixtures("memory_layer")
@@ -246,6 +245,92 @@ async def test_a_restarted_redis_is_heard_again(settings: Any, group: str, monke
                 except Unavailable:
                     pass
                 await asyncio.sleep(0.02)
+
+
+@pytest_asyncio.fixture
+async def redis(settings: Any, redis_server: RedisServer) -> AsyncIterator[Redis]:
+    """The Redis of the pub/sub layer that is in use."""
+    async with layer(settings, redis_layer(redis_server.port)), Redis(port=redis_server.port) as client:
+        yield client
+
+
+async def subscribers(redis: Redis) -> set[str]:
+    return {client["id"] for client in await redis.client_list("pubsub")}
+
+
+@pytest.mark.usefixtures("redis")
+async def test_the_pubsub_layers_group_is_read_from_redis_without_the_layers_queue(group: str) -> None:
+    recorder = Recorder()
+    async with joined(group, recorder):
+        layer = get_channel_layer()
+        assert (dict(layer.channels), dict(layer.groups)) == ({}, {})
+        await ChannelGroupSender(group).heartbeat(Position("e", 1))
+        await until(lambda: recorder.heard)
+
+
+def test_any_other_layer_is_asked_for_its_messages() -> None:
+    class Derived(RedisPubSubChannelLayer):
+        pass
+
+    assert [line_layer(other) for other in (InMemoryChannelLayer(), RedisChannelLayer(), Derived())] == [None] * 3
+
+
+async def test_messages_that_come_in_one_read_are_taken_as_one_also_when_the_last_is_not_whole(
+    group: str, redis: Redis
+) -> None:
+    recorder, queue = Recorder(), Queue(MAX_WAITING)
+    layer = get_channel_layer()
+    line = GroupLine(layer, recorder, queue)
+    said = b"".join(
+        b"*3\r\n$7\r\nmessage\r\n$5\r\ngroup\r\n$%d\r\n%b\r\n" % (len(data), data)
+        for number in (1, 2, 3)
+        for data in map(layer.serialize, batch_messages(Batch("e", number, entries(number, number))))
+    )
+    line.data_received(said[:-1])
+    assert recorder.heard == [Batch("e", 1, entries(1, 2))]
+    assert queue.waiting == 1
+    line.data_received(said[-1:])
+    assert recorder.heard[1:] == [Batch("e", 3, entries(3, 3))]
+
+
+async def test_a_connection_that_redis_ends_is_made_anew(group: str, redis: Redis) -> None:
+    recorder = Recorder()
+    async with joined(group, recorder):
+        before = await subscribers(redis)
+        with capture_logs() as logs:
+            await redis.client_kill_filter(_type="pubsub")
+            while not recorder.heard:
+                await ChannelGroupSender(group).heartbeat(Position("e", 1))
+                await asyncio.sleep(0.01)
+        assert not before & await subscribers(redis)
+    assert [entry["event"] for entry in logs] == ["group_lost"]
+
+
+async def test_a_silent_connection_is_made_anew(group: str, redis: Redis) -> None:
+    task = asyncio.create_task(ChannelGroupInbox(group, silence_s=0.1).run(Recorder()))
+    seen: set[str] = set()
+    try:
+        while len(seen) < 3:
+            seen |= await subscribers(redis)
+            assert not task.done()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert not await subscribers(redis)
+
+
+async def test_a_redis_that_does_not_let_us_subscribe_is_said_to_refuse(group: str, redis_server: RedisServer) -> None:
+    async with Redis(port=redis_server.port) as client:
+        await client.acl_setuser("mute", enabled=True, passwords=["+secret"], categories=["+@all"], reset_channels=True)
+    config = {"hosts": [f"redis://mute:secret@127.0.0.1:{redis_server.port}/0"]}
+    with pytest.raises(Unavailable, match=r"refuses to serve: .*channel"):
+        await GroupLine(RedisPubSubChannelLayer(**config), Recorder(), Queue(MAX_WAITING)).stay(group)
+
+
+async def test_a_redis_that_is_away_is_said_to_be_so_to_who_listens(group: str) -> None:
+    layer = RedisPubSubChannelLayer(hosts=[f"redis://127.0.0.1:{free_port()}/0"])
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        await GroupLine(layer, Recorder(), Queue(MAX_WAITING)).stay(group)
 
 
 async def test_a_layer_that_is_away_is_said_to_be_so(settings: Any, group: str) -> None:
