@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
 from events.access import store
-from events.conf import EventsConfig
+from events.conf import AccessLimits, EventsConfig
 from events.ports import Emergency, Unavailable
 from events.stats import WITHHELD
 from tests.monitoring.conftest import Elsewhere
@@ -123,3 +124,19 @@ def test_staff_without_the_permission_may_look_and_not_publish(client: Client, d
         "code": "insufficient_scope",
         "needed": "publish",
     }
+
+
+def test_who_guesses_passwords_has_to_wait_and_nobody_else(client: Client, db: None, use: Callable[..., Any]) -> None:
+    use(access=AccessLimits(auth_failures=2))
+    User.objects.create_superuser("operator", password="right")
+
+    def log_in(password: str, address: str = "192.0.2.1") -> Any:
+        form = {"username": "operator", "password": password}
+        return client.post("/admin/login/?next=/admin/", form, REMOTE_ADDR=address)
+
+    for _ in range(3):
+        assert "Please enter the correct username" in log_in("wrong").content.decode()
+        # Who tries nothing makes nothing good.
+        assert log_in("").status_code == 200
+    assert "Too many wrong passwords came from your address" in log_in("right").content.decode()
+    assert log_in("right", "192.0.2.2").status_code == 302
