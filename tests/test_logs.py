@@ -12,12 +12,12 @@ import orjson
 import pytest
 import structlog
 from django.conf import settings
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 from django.utils.log import configure_logging
 
 from events.limits.rate import Rate
 from events.process_name import this_process
-from wsproject.logs import NAME_RATE, Sparing, logging_config
+from wsproject.logs import NAME_RATE, RefusedRequests, Sparing, logging_config
 
 
 class Output:
@@ -145,6 +145,35 @@ def test_too_many_entries_of_one_name_are_left_out_and_counted() -> None:
     assert sparing(None, "info", {"event": "client_connected"})["left_out"] == 3
     now = 2.0
     assert "left_out" not in sparing(None, "info", {"event": "client_connected"})
+
+
+def test_requests_that_are_refused_cost_one_line_and_not_more_than_some(json_logs: Output) -> None:
+    client = Client()
+    burst = int(NAME_RATE.burst)
+    for _ in range(burst + 500):
+        client.get("/status", HTTP_HOST="evil.example.com, localhost")
+    lines = json_logs.text().splitlines()
+    assert burst <= len(lines) < burst + 500
+    for entry in map(orjson.loads, lines):
+        assert (entry["level"], entry["logger"]) == ("warning", "django.security.DisallowedHost")
+        assert "exception" not in entry
+
+
+def test_what_was_left_out_of_refused_requests_is_told_and_errors_never_are() -> None:
+    now = 0.0
+    filtering = RefusedRequests(Rate(per_s=1, burst=1), lambda: now)
+
+    def record(status: int) -> logging.LogRecord:
+        made = logging.LogRecord("django.request", logging.WARNING, __file__, 1, "%s: %s", ("Not Found", "/x"), None)
+        made.status_code = status
+        return made
+
+    assert [filtering.filter(record(404)) for _ in range(3)] == [True, False, False]
+    assert all(filtering.filter(record(500)) for _ in range(3))
+    now = 1.0
+    told = record(404)
+    assert filtering.filter(told)
+    assert told.getMessage() == "Not Found: /x (left out: 2)"
 
 
 def test_entries_are_spared_where_they_are_logged(json_logs: Output) -> None:

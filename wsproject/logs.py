@@ -31,7 +31,7 @@ _SECRET_TEXT: Final = re.compile(r"(?<=://)[^\s/@]*:[^\s/@]+(?=@)|(?<=[?&]token=
 
 _HIDDEN: Final = "***"
 
-#: Entries of one name, on top of which the rest is counted.
+#: Entries of one name, and requests of one kind that Django refuses; on top of which the rest is counted.
 NAME_RATE: Final = Rate(per_s=100, burst=1_000)
 
 
@@ -47,8 +47,8 @@ def logging_config(output: str, level: str) -> dict[str, Any]:
                 "processors": _renderers(output),
             }
         },
-        "filters": {"brief": {"()": BriefErrors}, "told": {"()": WithoutHealth}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "filters": {"brief": {"()": BriefErrors}, "told": {"()": WithoutHealth}, "refused": {"()": RefusedRequests}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["refused"]}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             # Django and its development server bring handlers of their own; every line goes through ours.
@@ -85,6 +85,42 @@ class WithoutHealth(logging.Filter):
         return not (getattr(record, "status_code", 0) == 503 and path.startswith("/health"))
 
 
+class RefusedRequests(logging.Filter):
+    """Of requests that Django answers with 4xx, a line without a traceback, and not more of a kind than `NAME_RATE`: strangers
+    decide how many there are. Such a request is nobody's error but the client's."""
+
+    def __init__(self, rate: Rate = NAME_RATE, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._allowance = Allowance(rate, clock)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not (record.name.startswith("django.") and 400 <= getattr(record, "status_code", 0) < 500):
+            return True
+        left_out = self._allowance.take(record.name)
+        if left_out is None:
+            return False
+        if left_out:
+            record.msg, record.args = f"{record.getMessage()} (left out: {left_out})", None
+        record.levelno, record.levelname, record.exc_info = logging.WARNING, "WARNING", None
+        return True
+
+
+class Allowance:
+    """So many entries of each name may be written, and the next one tells how many were not."""
+
+    def __init__(self, rate: Rate, clock: Callable[[], float]) -> None:
+        self._rate = KeyedRate(rate)
+        self._clock = clock
+        self._left_out: Counter[str] = Counter()
+
+    def take(self, name: str) -> int | None:
+        """How many of this name were left out before this entry; None when it is left out, too."""
+        if self._rate.take(name, self._clock()):
+            self._left_out[name] += 1
+            return None
+        return self._left_out.pop(name, 0)
+
+
 #: One list for good: a logger keeps the one that it was first used with.
 _processors: Final[list[Processor]] = []
 
@@ -113,18 +149,15 @@ class Sparing:
     errors are always written."""
 
     def __init__(self, rate: Rate = NAME_RATE, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rate = KeyedRate(rate)
-        self._clock = clock
-        self._left_out: Counter[str] = Counter()
+        self._allowance = Allowance(rate, clock)
 
     def __call__(self, _logger: WrappedLogger, method: str, entry: EventDict) -> EventDict:
         if method not in ("debug", "info"):
             return entry
-        name = str(entry["event"])
-        if self._rate.take(name, self._clock()):
-            self._left_out[name] += 1
+        left_out = self._allowance.take(str(entry["event"]))
+        if left_out is None:
             raise structlog.DropEvent
-        if left_out := self._left_out.pop(name, 0):
+        if left_out:
             entry["left_out"] = left_out
         return entry
 

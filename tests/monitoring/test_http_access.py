@@ -140,3 +140,12 @@ def test_who_guesses_passwords_has_to_wait_and_nobody_else(client: Client, db: N
         assert log_in("").status_code == 200
     assert "Too many wrong passwords came from your address" in log_in("right").content.decode()
     assert log_in("right", "192.0.2.2").status_code == 302
+
+
+@pytest.mark.parametrize(
+    "page", ["https://evil.example.com/", "//evil.example.com/", "/\\evil.example.com/", "javascript:alert(1)"]
+)
+def test_the_login_leads_nowhere_else(client: Client, db: None, page: str) -> None:
+    User.objects.create_superuser("operator", password="right")
+    form = {"username": "operator", "password": "right", "next": page}
+    assert client.post("/admin/login/", form).headers["Location"] == "/admin/"
