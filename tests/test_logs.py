@@ -17,7 +17,7 @@ from django.utils.log import configure_logging
 
 from events.limits.rate import Rate
 from events.process_name import this_process
-from wsproject.logs import NAME_RATE, RefusedRequests, Sparing, logging_config
+from wsproject.logs import NAME_RATE, RefusedRequests, Sparing, _console, logging_config
 
 
 class Output:
@@ -129,6 +129,16 @@ def test_development_is_readable() -> None:
     assert "sid=abc123" in text
     assert f"process={this_process}" in text
     assert "hunter2" not in text
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "warning", "exception", "critical"])
+def test_development_lines_are_those_of_structlog_without_colors(level: str) -> None:
+    entry = {
+        "timestamp": "2026-01-01T00:00:00.000Z", "level": level, "event": "client_connected", "logger": "events", "sid": "abc",
+        "reason": "it's \"over\"", "path": "a=b", "empty": "", "number": 7, "pair": ("a", None), "tab": "a\tb", "line": "a\nb",
+    }  # fmt: skip
+    structlogs_own = structlog.dev.ConsoleRenderer(colors=False)
+    assert _console(colors=False)(None, "", dict(entry)) == structlogs_own(None, "", dict(entry))
 
 
 def test_too_many_entries_of_one_name_are_left_out_and_counted() -> None:

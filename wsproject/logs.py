@@ -26,7 +26,7 @@ from events.process_name import this_process
 #: Fields whose values are replaced.
 _SECRET_FIELDS: Final = frozenset({"token", "auth_token", "password", "secret", "secret_key", "authorization", "cookie"})
 
-#: Secrets inside text: the password of an address, and a token in a query string.
+#: Secrets inside text: the password of an address, and a token in a query string; `_hide_secrets` looks for what both need.
 _SECRET_TEXT: Final = re.compile(r"(?<=://)[^\s/@]*:[^\s/@]+(?=@)|(?<=[?&]token=)[^&\s\"']+")
 
 _HIDDEN: Final = "***"
@@ -128,6 +128,7 @@ _processors: Final[list[Processor]] = []
 def configure(config: dict[str, Any]) -> None:
     """Django's `LOGGING_CONFIG`: set up the standard library's logging and put structlog in front of it."""
     logging.config.dictConfig(config)
+    _leave_unasked()
     _processors[:] = [
         structlog.stdlib.filter_by_level,
         Sparing(),
@@ -141,6 +142,14 @@ def configure(config: dict[str, Any]) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _leave_unasked() -> None:
+    """Have the standard library not find out for each entry which line of code, thread and task it comes from: no line of
+    ours says so, and it takes a sixth of what an entry takes. (Its documentation has these names, under "Optimization".)"""
+    for name in ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks"):
+        setattr(logging, name, False)
+    logging._srcfile = None
 
 
 class Sparing:
@@ -171,8 +180,36 @@ def _renderers(output: str) -> list[Processor]:
     if output == "json":
         to_json = structlog.processors.JSONRenderer(_to_json)
         return [remove_meta, structlog.processors.format_exc_info, _add_process, _order, _hide_secrets, to_json]
-    console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
-    return [remove_meta, _add_process, _hide_secrets, console]
+    return [remove_meta, _add_process, _hide_secrets, _console(sys.stderr.isatty())]
+
+
+def _console(colors: bool) -> structlog.dev.ConsoleRenderer:
+    plain_traceback = structlog.dev.plain_traceback
+    if colors:
+        return structlog.dev.ConsoleRenderer(colors=True, exception_formatter=plain_traceback)
+    return structlog.dev.ConsoleRenderer(columns=_plain_columns(), exception_formatter=plain_traceback)
+
+
+def _plain_columns() -> list[structlog.dev.Column]:
+    """What structlog writes without colors. Its own way to write them takes a third of what an entry takes in all, and each
+    client that connects makes some."""
+    column = structlog.dev.Column
+    return [
+        column("", _field),
+        column("timestamp", lambda _, time: str(time)),
+        column("level", lambda _, level: f"[{level:<9}]"),
+        column("event", lambda _, event: f"{event!s:<30}"),
+        column("logger", lambda _, name: f"[{name}]"),
+        column("logger_name", lambda _, name: f"[{name}]"),
+    ]
+
+
+#: What makes a value hard to tell from its surroundings.
+_TO_QUOTE: Final = re.compile(r"[ \t=\r\n\"']")
+
+
+def _field(key: str, value: object) -> str:
+    return f"{key}={value}" if isinstance(value, str) and not _TO_QUOTE.search(value) else f"{key}={value!r}"
 
 
 def _add_timestamp(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:
@@ -194,7 +231,7 @@ def _hide_secrets(_logger: WrappedLogger, _method: str, entry: EventDict) -> Eve
     for name, value in entry.items():
         if name.lower() in _SECRET_FIELDS:
             entry[name] = _HIDDEN
-        elif isinstance(value, str):
+        elif isinstance(value, str) and ("://" in value or "token=" in value):
             entry[name] = _SECRET_TEXT.sub(_HIDDEN, value)
     return entry
 

@@ -1,14 +1,19 @@
 """Addresses of clients: whose limits they share, and which of them stand behind a proxy."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
 Network = IPv4Network | IPv6Network
 
+#: Addresses whose party is kept at hand: each connection is asked for it some five times.
+_KEPT: Final = 4_096
+
 _THIS_MACHINE: Final = (ip_address("127.0.0.1"), ip_address("::1"))
 
 
+@lru_cache(_KEPT)
 def limit_key(address: str) -> str:
     """The party that the per-address limits take an address for; empty for one without limits of its own.
 
