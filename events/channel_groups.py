@@ -15,7 +15,7 @@ from events.cancellation import heed_cancellation
 from events.domain.entry import Position
 from events.group_line import GroupLine, line_layer
 from events.group_messages import Message, batch_messages, canary_message, gap_message, hand_over, heartbeat_message
-from events.ports import Batch, BusGap, Canary, GroupReceiver, Queue, Unavailable
+from events.ports import Batch, BusGap, Canary, GroupReceiver, Queue, Sealed, Unavailable
 
 #: How often the hub joins the group, which costs nothing while it is a member. The memory layer ends a membership after a
 #: day, and when a message was not taken for a minute.
@@ -44,14 +44,35 @@ def _layer() -> BaseChannelLayer:
 
 
 class ChannelGroupSender:
-    """Sends batches and heartbeats to the group. Raises `Unavailable` when the layer does not take them."""
+    """Sends batches and heartbeats to the group. Raises `Unavailable` when the layer does not take them.
 
-    def __init__(self, group: str) -> None:
+    Also an `Announcer`, for a history on the Redis over which the layer publishes.
+    """
+
+    def __init__(self, group: str, history_url: str = "") -> None:
+        """`history_url` is where the history is; empty when it announces nothing."""
         self._group = group
+        self._history_url = history_url
+        #: Where the last batch ends that the history has announced.
+        self._announced = Position("", 0)
 
     async def send(self, batch: Batch) -> None:
+        if Position(batch.epoch, batch.entries[-1].number) == self._announced:
+            return
         for message in batch_messages(batch):
             await self._send(message)
+
+    def seal(self, batch: Batch) -> Sealed | None:
+        layer = line_layer(_layer())
+        if layer is None:
+            return None
+        channel = layer._get_group_channel_name(self._group)
+        if layer._get_shard(channel).host.get("address") != self._history_url:
+            return None
+        return Sealed(channel, [layer.serialize(message) for message in batch_messages(batch)])
+
+    def announced(self, end: Position) -> None:
+        self._announced = end
 
     async def heartbeat(self, position: Position) -> None:
         await self._send(heartbeat_message(position))

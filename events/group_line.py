@@ -21,7 +21,7 @@ from events.group_messages import Message, hand_over
 from events.ports import GroupReceiver, Queue, Unavailable
 
 #: What we use of a channel layer that is not part of its interface.
-_LAYER_ATTRIBUTES: Final = ("_get_shard", "_get_group_channel_name", "deserialize")
+_LAYER_ATTRIBUTES: Final = ("_get_shard", "_get_group_channel_name", "serialize", "deserialize")
 
 
 class GroupLine(asyncio.Protocol):
@@ -109,6 +109,7 @@ class GroupLine(asyncio.Protocol):
 
 
 def line_layer(layer: object) -> RedisPubSubChannelLayer | None:
-    """The layer, if a `GroupLine` can stand in for it. Layers that derive from it may do otherwise what we leave out."""
+    """The layer, if what it publishes and hears can be published and heard without it. Layers that derive from it may do
+    otherwise what we leave out."""
     fitting = type(layer) is RedisPubSubChannelLayer and all(hasattr(layer, name) for name in _LAYER_ATTRIBUTES)
     return cast(RedisPubSubChannelLayer, layer) if fitting else None

@@ -310,7 +310,8 @@ class Trace(NamedTuple):
 class Batch:
     """Consecutive entries, the first of which follows entry number `first - 1`.
 
-    published: Unix time at which the bus took the oldest of them, `relayed` at which the history had them; 0 when not known
+    published: Unix time at which the bus took the oldest of them, `relayed` at which the history had them, or at which they
+               were made ready for a history that announces them itself; 0 when not known
     traces:    those of the entries whose way is recorded
     """
 
@@ -334,10 +335,29 @@ class Canary:
     relayed: float
 
 
+class Sealed(NamedTuple):
+    """A batch as a store hands it to the group: messages that are published on a channel, in order."""
+
+    channel: str
+    messages: Sequence[bytes]
+
+
+class Announcer(Protocol):
+    """Has a history tell the group of a step within the step: what it takes is on its way one round trip sooner, and what it
+    does not take nobody hears of."""
+
+    def seal(self, batch: Batch) -> Sealed | None:
+        """What is to be published for a batch once the history has it; None when only the relay can send it."""
+
+    def announced(self, end: Position) -> None:
+        """The batch that ends at this place was published."""
+
+
 class GroupSender(Protocol):
     """The relay's side of the group. At most once: a message may be lost, repeated or reordered, and nobody is told."""
 
-    async def send(self, batch: Batch) -> None: ...
+    async def send(self, batch: Batch) -> None:
+        """Send a batch that the history has, unless the history has announced it already (`Announcer`)."""
 
     async def heartbeat(self, position: Position) -> None: ...
 

@@ -39,6 +39,7 @@ from events.ports import (
     ClientRegistry,
     ControlChannel,
     EventBus,
+    GroupSender,
     History,
     Lease,
     NoTracer,
@@ -78,6 +79,7 @@ class Adapters:
     lease: Lease
     state: StateStore
     control: ControlChannel
+    sender: GroupSender
     link: RedisLink | None = None
 
     async def close(self) -> None:
@@ -101,12 +103,21 @@ def _memory_adapters(config: EventsConfig) -> Adapters:
     bus = MemoryBus(config.bus_events)
     history = MemoryHistory(config.history)
     return Adapters(
-        bus, [bus.reader()], history, MemoryClientRegistry(), MemoryLease(), MemoryStateStore(), MemoryControlChannel()
+        bus,
+        [bus.reader()],
+        history,
+        MemoryClientRegistry(),
+        MemoryLease(),
+        MemoryStateStore(),
+        MemoryControlChannel(),
+        ChannelGroupSender(GROUP_NAME),
     )
 
 
 def _redis_adapters(config: EventsConfig) -> Adapters:
     link = RedisLink(config.redis_url)
+    # Which events are traced is chosen when the history has them, and the group is told of it.
+    sender = ChannelGroupSender(GROUP_NAME, "" if config.tracing.endpoint else config.redis_url)
     keys = Keys(config.redis_prefix, config.bus_name)
     makers: dict[str, Callable[[], BusReader]] = {
         "stream": lambda: RedisStreamReader(link, keys),
@@ -115,11 +126,12 @@ def _redis_adapters(config: EventsConfig) -> Adapters:
     return Adapters(
         bus=RedisStreamBus(link, keys, config.bus_events),
         readers=[makers[name]() for name in config.bus_inputs],
-        history=RedisHistory(link, keys, config.history),
+        history=RedisHistory(link, keys, config.history, sender),
         registry=RedisClientRegistry(link, keys),
         lease=RedisLease(link, keys),
         state=RedisStateStore(link, keys),
         control=RedisControlChannel(link, keys),
+        sender=sender,
         link=link,
     )
 
@@ -184,7 +196,7 @@ class Process(ABC):
         config, adapters = self.config, self.adapters
         return Relay(
             adapters.history,
-            ChannelGroupSender(GROUP_NAME),
+            adapters.sender,
             adapters.readers,
             adapters.lease,
             self.name,

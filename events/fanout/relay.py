@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import structlog
 
@@ -60,14 +60,25 @@ class LostLease(Exception):
     """Somebody else leads now."""
 
 
+class _Found(NamedTuple):
+    """What one read of an input brought.
+
+    gaps:      what was found missing before the entries
+    canary_at: when the canary was put on the bus that was on its way before the read; 0 when none was
+    """
+
+    entries: Sequence[BusEntry]
+    gaps: Sequence[BusGap]
+    canary_at: float
+
+
 @dataclass(frozen=True, slots=True)
 class _Step:
     """What one read of an input brought, checked.
 
     times:     how many of the documents the bus took at which Unix time
     kinds:     how many of the events are of which type
-    gaps:      what was found missing before the entries
-    canary_at: when the canary was put on the bus that was on its way before the read; 0 when none was
+    gaps, canary_at: as they were found
     """
 
     entries: Sequence[BusEntry]
@@ -230,11 +241,25 @@ class Relay:
     async def _beat(self) -> None:
         """Tell the hubs where the history is, so that one that missed a message knows within a second."""
         while True:
+            # Between two steps: of one that is being taken hubs may have heard already, and would take us to be behind them.
+            # But a history that does not answer is no reason to be silent.
             try:
-                await self._sender.heartbeat(self._position)
-            except Unavailable as error:
-                log.warning("relay_heartbeat_failed", reason=str(error))
+                async with asyncio.timeout(self._heartbeat_s / 2):
+                    await self._turn.acquire()
+            except TimeoutError:
+                await self._send_heartbeat()
+            else:
+                try:
+                    await self._send_heartbeat()
+                finally:
+                    self._turn.release()
             await asyncio.sleep(self._heartbeat_s)
+
+    async def _send_heartbeat(self) -> None:
+        try:
+            await self._sender.heartbeat(self._position)
+        except Unavailable as error:
+            log.warning("relay_heartbeat_failed", reason=str(error))
 
     async def _trim(self) -> None:
         while True:
@@ -271,35 +296,42 @@ class Relay:
             log.warning("group_unavailable", reason=str(error))
 
     async def _pump(self, reader: BusReader) -> None:
-        """Carry one input over, step by step: one is written, one is ready, and one is read.
+        """Carry one input over, step by step: one is written, one is made ready, and one is read.
 
         The store and this process are to work at the same time. So what was read is checked when the step before it was
-        taken and is on its way to the store, and the next is read while that one goes to the group.
+        taken and is on its way to the store, and in a backlog the store is asked for the next before that.
         """
         ahead: asyncio.Queue[_Step] = asyncio.Queue(1)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._read_on(reader, ahead))
+            tasks.create_task(self._read_on(reader, ahead, tasks))
             tasks.create_task(self._relay_all(reader, ahead))
 
-    async def _read_on(self, reader: BusReader, ahead: "asyncio.Queue[_Step]") -> None:
+    async def _read_on(self, reader: BusReader, ahead: "asyncio.Queue[_Step]", tasks: asyncio.TaskGroup) -> None:
         cursor = await _retry(lambda: self._history.cursor(reader.name)) if reader.durable else ""
+        reading: asyncio.Task[_Found] | None = None
         while True:
             if not reader.reads_ahead:
                 await ahead.join()
-            canary_at = self._canary_at
-            try:
-                entries = await reader.read(cursor, BATCH, READ_WAIT_S)
-            except Unavailable as error:
-                log.warning("bus_unavailable", source=reader.name, reason=str(error))
-                await asyncio.sleep(RETRY_S)
-                continue
-            gaps, cursor = reader.gaps(), entries[-1].cursor if entries else cursor
+            found = await (reading or self._read(reader, cursor))
+            cursor, reading = found.entries[-1].cursor if found.entries else cursor, None
             await ahead.join()
-            step = self._checked(reader.name, entries, gaps, canary_at)
+            if reader.reads_ahead and len(found.entries) >= AHEAD:
+                reading = tasks.create_task(self._read(reader, cursor))
+                await asyncio.sleep(0)
+            step = self._checked(reader.name, found)
             await self._draft_ahead(reader.name, step)
             await ahead.put(step)
             # Who writes goes first: a lone event is not to wait for the next read.
             await asyncio.sleep(0)
+
+    async def _read(self, reader: BusReader, cursor: str) -> _Found:
+        while True:
+            canary_at = self._canary_at
+            try:
+                return _Found(await reader.read(cursor, BATCH, READ_WAIT_S), reader.gaps(), canary_at)
+            except Unavailable as error:
+                log.warning("bus_unavailable", source=reader.name, reason=str(error))
+                await asyncio.sleep(RETRY_S)
 
     async def _draft_ahead(self, source: str, step: _Step) -> None:
         """In a backlog, make ready what is to be written while the step before it is being written."""
@@ -368,11 +400,11 @@ class Relay:
         for kind, count in step.kinds.items():
             self.counters.count("events", kind, count)
 
-    def _checked(self, source: str, entries: Sequence[BusEntry], gaps: Sequence[BusGap], canary_at: float) -> _Step:
-        documents = [entry for entry in entries if not entry.canary]
+    def _checked(self, source: str, found: _Found) -> _Step:
+        documents = [entry for entry in found.entries if not entry.canary]
         events, rejected = self._check(source, documents)
         times, kinds = Counter([entry.at for entry in documents]), Counter([_counted_type(event) for event in events])
-        return _Step(entries, events, rejected, times, kinds, gaps, canary_at)
+        return _Step(found.entries, events, rejected, times, kinds, found.gaps, found.canary_at)
 
     def _check(self, source: str, documents: Sequence[BusEntry]) -> tuple[list[Event], list[DeadLetter]]:
         events: list[Event] = []

@@ -12,8 +12,9 @@
 --       name, the offset that the writer takes it to have, which of the events are its (counted from 1), whether the life of
 --       its keys is to be renewed; then per dead letter: source, field, reason, document, time, size; then the life of
 --       executions in ms, how many are kept in all and per topic, and packed: id and state of each, and per topic that they
---       have: name, number and id of each of its executions, whether the list's life is to be renewed
--- Reply {'ok'}, or when nothing was written
+--       have: name, number and id of each of its executions, whether the list's life is to be renewed; then, if the group is
+--       to be told, a channel and the messages to be published on it
+-- Reply {'ok', 1 when the group was told, else 0}, or when nothing was written
 --       {'fenced', newest token}, {'moved', epoch, number} or {'offsets', the offset of each topic in order}
 
 local arg = 0
@@ -227,4 +228,13 @@ for _, topic in ipairs(listings) do
     redis.call('PEXPIRE', listing, execution_life_ms)
   end
 end
-return {'ok'}
+
+-- All is written: who hears of it can read it. A user who may not publish has the step taken all the same, and learns of it.
+local channel, told = take(), 0
+while channel and arg < #ARGV do
+  told = 1
+  if type(redis.pcall('PUBLISH', channel, take())) == 'table' then
+    return {'ok', 0}
+  end
+end
+return {'ok', told}

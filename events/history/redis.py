@@ -2,6 +2,7 @@
 
 import re
 import secrets
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -17,7 +18,21 @@ from events.domain.topics import ALL
 from events.history.lives import Renewals, life_ms
 from events.history.placement import KnownOffsets, Placement
 from events.history.topic_index import offset_in
-from events.ports import Append, DeadLetter, FencedOut, JournalPage, Moved, Queue, Recent, Snapshot, TopicPage, Unavailable
+from events.ports import (
+    Announcer,
+    Append,
+    Batch,
+    DeadLetter,
+    FencedOut,
+    JournalPage,
+    Moved,
+    Queue,
+    Recent,
+    Sealed,
+    Snapshot,
+    TopicPage,
+    Unavailable,
+)
 from events.redis_link import Keys, RedisLink
 
 _APPEND: Final = Path(__file__).with_name("append.lua").read_text(encoding="utf-8")
@@ -57,7 +72,9 @@ class RedisHistory:
     when the epoch was the same before and after.
     """
 
-    def __init__(self, link: RedisLink, keys: Keys, limits: HistoryLimits) -> None:
+    def __init__(self, link: RedisLink, keys: Keys, limits: HistoryLimits, announcer: Announcer | None = None) -> None:
+        """With an `announcer`, the group is told of a step by the script that takes it."""
+        self._announcer = announcer
         self._link = link
         self._keys = keys
         self._limits = limits
@@ -100,6 +117,8 @@ class RedisHistory:
             if reply[0] == b"moved":
                 raise Moved(Position(reply[1].decode(), int(reply[2])))
             self._offsets.learn(after)
+            if self._announcer is not None and reply[1]:
+                self._announcer.announced(Position(batch.expected.epoch, placement.entries[-1].number))
             return list(placement.entries)
         raise Unavailable(f"{self._link.where} lost the offsets of topics {_ATTEMPTS} times during one step")
 
@@ -119,7 +138,13 @@ class RedisHistory:
             return known.get(topic, 0) if offset is None else offset
 
         placement = Placement.of(batch.events, batch.expected, offset_of)
-        return _Prepared(placement, self._append_args(batch, placement))
+        return _Prepared(placement, self._append_args(batch, placement, self._seal(batch, placement.entries)))
+
+    def _seal(self, batch: Append, entries: Sequence[Entry]) -> Sealed | None:
+        if self._announcer is None or not entries:
+            return None
+        told = Batch(batch.expected.epoch, entries[0].number, entries, batch.events[0].published, time.time())
+        return self._announcer.seal(told)
 
     async def cursor(self, source: str) -> str:
         found = await self._link.call("HGET", self._keys.history, f"cursor:{source}")
@@ -246,7 +271,7 @@ class RedisHistory:
     async def close(self) -> None:
         """Nothing to close: the link belongs to whoever made it."""
 
-    def _append_args(self, batch: Append, placement: Placement) -> list[Any]:
+    def _append_args(self, batch: Append, placement: Placement, sealed: Sealed | None) -> list[Any]:
         limits = self._limits
         args: list[Any] = [
             self._keys.epochs,
@@ -270,6 +295,8 @@ class RedisHistory:
             args += (letter.source, letter.field, letter.reason, letter.document, letter.at, letter.size)
         args += (life_ms(limits.execution_ttl_s), limits.executions, limits.executions_per_topic)
         args.append(self._packed_executions(batch.executions))
+        if sealed is not None:
+            args += (sealed.channel, *sealed.messages)
         return args
 
     def _packed_events(self, placement: Placement) -> bytes:

@@ -153,6 +153,59 @@ async def test_a_large_batch_is_sent_in_parts_that_join_up(group: str) -> None:
         assert sum(len(entry.document) for entry in batch.entries) <= MAX_JOINED_BYTES + MAX_MESSAGE_BYTES
 
 
+@asynccontextmanager
+async def published(port: int, pattern: str) -> AsyncIterator[list[tuple[str, bytes]]]:
+    """Channel and message of each that is published meanwhile."""
+    heard: list[tuple[str, bytes]] = []
+    async with Redis(port=port) as client, client.pubsub() as pubsub:
+        await pubsub.psubscribe(pattern)
+        await pubsub.get_message(timeout=5)
+        yield heard
+        await client.publish(pattern.replace("*", "end"), b"")
+        while message := await pubsub.get_message(ignore_subscribe_messages=True, timeout=5):
+            if message["channel"].endswith(b"end"):
+                break
+            heard.append((message["channel"].decode(), message["data"]))
+
+
+async def test_what_is_sealed_is_what_the_redis_layer_publishes(settings: Any, redis_server: RedisServer, group: str) -> None:
+    config = redis_layer(redis_server.port)
+    [host] = config["CONFIG"]["hosts"]
+    batch = Batch("e", 1, entries(1, 40, padding=20_000), 1.5, 2.5)
+    async with layer(settings, config), published(redis_server.port, f"{config['CONFIG']['prefix']}*") as heard:
+        sender = ChannelGroupSender(group, host["address"])
+        await sender.send(batch)
+        sealed = sender.seal(batch)
+    assert sealed is not None
+    assert len(sealed.messages) > 1
+    assert heard == [(sealed.channel, message) for message in sealed.messages]
+
+
+@pytest.mark.usefixtures("any_layer")
+async def test_what_the_history_has_announced_is_not_sent_again(group: str) -> None:
+    recorder = Recorder()
+    batches = [Batch("e", first, entries(first, first + 1)) for first in (1, 3)]
+    async with joined(group, recorder):
+        sender = ChannelGroupSender(group)
+        sender.announced(Position("e", 2))
+        for batch in batches:
+            await sender.send(batch)
+        await until(lambda: recorder.heard)
+    assert recorder.heard == batches[1:]
+
+
+@pytest.mark.parametrize("case", ["memory", "core", "elsewhere", "not asked"])
+async def test_nothing_is_sealed_for_a_layer_that_the_history_does_not_share(
+    settings: Any, redis_server: RedisServer, group: str, case: str
+) -> None:
+    config = MEMORY if case == "memory" else redis_layer(redis_server.port)
+    url = {"elsewhere": "redis://127.0.0.1:1/0", "not asked": ""}.get(case, f"redis://127.0.0.1:{redis_server.port}/0")
+    if case == "core":
+        config["BACKEND"] = "channels_redis.core.RedisChannelLayer"
+    async with layer(settings, config):
+        assert ChannelGroupSender(group, url).seal(Batch("e", 1, entries(1, 1))) is None
+
+
 async def heard_at_once(
     group: str, *sent: Batch | Position, queue: Queue | None = None
 ) -> list[Batch | Position | BusGap | Canary]:

@@ -266,6 +266,58 @@ async def test_heartbeats_say_where_the_history_is() -> None:
     assert bench.beats[-1] == await bench.history.position()
 
 
+async def test_a_heartbeat_waits_for_the_step_that_is_being_taken() -> None:
+    """Hubs may have heard of it already, and would read the journal."""
+    bench = Bench()
+    relay = bench.relay()
+    await relay._turn.acquire()
+    async with running(relay):
+        await until(lambda: relay.leading)
+        await turns(50)
+        assert bench.beats == []
+        relay._turn.release()
+        await until(lambda: bench.beats)
+
+
+async def test_a_history_that_does_not_answer_keeps_no_heartbeat_back() -> None:
+    bench = Bench()
+    bench.history.keep_back("append")
+    async with running(bench.relay(heartbeat_s=0.01)):
+        await until(lambda: bench.beats)
+        await bench.bus.publish(documents(1, 3))
+        await until(lambda: "append" in bench.history.asked)
+        bench.group.lose_all()
+        await until(lambda: len(bench.beats) > 2)
+        assert bench.beats[-1].number == 0
+        bench.history.let_go("append")
+
+
+class AskedReader(ListReader):
+    """Notes at each read what the history was asked before."""
+
+    reads_ahead = True
+
+    def __init__(self, asked: list[str], *rounds: list[bytes]) -> None:
+        super().__init__(*rounds)
+        self._asked = asked
+        self.notes: list[list[str]] = []
+
+    async def read(self, cursor: str, limit: int, wait_s: float) -> list[BusEntry]:
+        self.notes.append([name for name in self._asked if name == "append"])
+        return await super().read(cursor, limit, wait_s)
+
+
+@pytest.mark.parametrize(("count", "first_written"), [(1, True), (relay_module.AHEAD, False)])
+async def test_in_a_backlog_the_next_read_is_under_way_before_what_was_read_is_checked(count: int, first_written: bool) -> None:
+    """A lone event does not wait for it."""
+    bench = Bench()
+    reader = AskedReader(bench.history.asked, documents(1, count))
+    async with running(bench.relay("r1", reader)):
+        await until(lambda: len(reader.notes) > 1)
+        await bench.all_written(count)
+    assert reader.notes[:2] == [[], ["append"] if first_written else []]
+
+
 async def test_what_an_input_missed_is_announced_and_counted() -> None:
     bench = Bench()
     reader = ListReader([document(1)])

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Final
 
 import pytest
@@ -118,6 +119,24 @@ def told(client: AnyClient) -> list[dict[str, Any]]:
     """The gaps that a client was told of. The pub/sub channel keeps nothing while nobody listens, and says so; this is about
     everything else."""
     return [missed for missed in client.all("events_missed") if missed.get("source") != "pubsub"]
+
+
+# -- no fault ----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_group_is_told_of_events_by_the_step_that_writes_them(deployment: Deployment, connect: Connect) -> None:
+    """The way that events take when nothing is wrong: Redis says which commands a script gave."""
+    executor = Executor(deployment.redis, "announced")
+    [client, *_] = await subscribe(connect, deployment.server, "announced")
+    with redis.Redis(port=deployment.redis.port) as one, one.monitor() as monitor:
+        await executor.publish(3)
+        await until(lambda: len(client.all("workflow_event")) == 3, lambda: f"three events: {client.received}")
+        deployment.redis.command("PUBLISH", "done", "")
+        commands = takewhile(lambda found: not found["command"].startswith("PUBLISH done"), monitor.listen())
+        told_by = [found["client_type"] for found in commands if "events.batch" in found["command"]]
+    assert told_by
+    assert set(told_by) == {"lua"}
+    assert_delivered(client.all("workflow_event"), executor.run, "workflow")
 
 
 # -- faults that cost nothing ------------------------------------------------------------------------------------------
