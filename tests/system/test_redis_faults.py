@@ -133,7 +133,8 @@ async def test_the_group_is_told_of_events_by_the_step_that_writes_them(deployme
         await until(lambda: len(client.all("workflow_event")) == 3, lambda: f"three events: {client.received}")
         deployment.redis.command("PUBLISH", "done", "")
         commands = takewhile(lambda found: not found["command"].startswith("PUBLISH done"), monitor.listen())
-        told_by = [found["client_type"] for found in commands if "events.batch" in found["command"]]
+        sent = [found for found in commands if found["command"].startswith("PUBLISH ")]
+        told_by = [found["client_type"] for found in sent if "events.batch" in found["command"]]
     assert told_by
     assert set(told_by) == {"lua"}
     assert_delivered(client.all("workflow_event"), executor.run, "workflow")
