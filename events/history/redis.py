@@ -17,6 +17,7 @@ from events.domain.sizes import PAGE_BYTES
 from events.domain.topics import ALL
 from events.history.lives import Renewals, life_ms
 from events.history.placement import KnownOffsets, Placement
+from events.history.read_queue import ReadQueue
 from events.history.topic_index import offset_in
 from events.ports import (
     Announcer,
@@ -84,6 +85,7 @@ class RedisHistory:
         self._snapshot = link.script(_SNAPSHOT)
         self._witness = link.script(_WITNESS)
         self._discard = link.script(_DISCARD)
+        self._reads = ReadQueue(link.where)
         self._epoch = ""
         self._offsets = KnownOffsets()
         #: The offsets after the append that is under way, and what was prepared of the one after it.
@@ -194,7 +196,9 @@ class RedisHistory:
 
     async def since(self, topic: str, offset: int, limit: int) -> TopicPage:
         """One script, as what is read depends on the epoch, on the offset and on the index, and all have to fit together."""
-        reply = await self._since((self._keys.history,), (self._keys.epochs, topic, max(offset, 0), limit, PAGE_BYTES))
+        args = (self._keys.epochs, topic, max(offset, 0), limit, PAGE_BYTES)
+        async with self._reads.turn():
+            reply = await self._since((self._keys.history,), args)
         if not reply:
             return TopicPage((await self.position()).epoch, 0, ())
         return TopicPage(reply[0].decode(), int(reply[1]), [parse_entry(document) for document in reply[2:]])
@@ -215,7 +219,8 @@ class RedisHistory:
         """Fewer executions when their states have more than a few megabytes, but never none while there are some."""
         wanted = "" if status is None else orjson.dumps(status)
         args = (self._keys.epochs, topic, limit, self._limits.executions_per_topic, wanted, PAGE_BYTES)
-        reply = await self._snapshot((self._keys.history,), args)
+        async with self._reads.turn():
+            reply = await self._snapshot((self._keys.history,), args)
         if not reply:
             return Snapshot((await self.position()).epoch, 0, 0, ())
         executions = [execution for state in reply[3:] if topic in (execution := decode(state)).topics]

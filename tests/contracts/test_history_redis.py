@@ -12,7 +12,7 @@ import pytest_asyncio
 from events.conf import HistoryLimits
 from events.domain.entry import Position
 from events.domain.execution import Execution
-from events.history import placement
+from events.history import placement, read_queue
 from events.history.lives import Renewals
 from events.history.redis import RedisHistory
 from events.lease.redis import RedisLease
@@ -358,6 +358,32 @@ async def test_a_read_only_replica_refuses_writers_and_serves_readers(own_redis:
     own_redis.command("REPLICAOF", "NO", "ONE")
     await write(history, event("a"))
     assert (await history.position()).number == 2
+
+
+async def test_a_storm_of_long_reads_is_no_outage(own_redis: RedisServer, history: History) -> None:
+    """They wait for longer than a command waits for a connection, which is found by whoever reads little."""
+    await write(history, event("a"), event("a"))
+    own_redis.command("CLIENT", "PAUSE", 1_500)
+    pages = asyncio.gather(*[history.since("workflow:a", 1, 10) for _ in range(100)])
+    snapshots = asyncio.gather(*[history.snapshot("workflow:a", 10) for _ in range(100)])
+    await asyncio.sleep(0)
+    assert (await history.position()).number == 2
+    assert {page.offset for page in await pages} == {2}
+    assert {snapshot.offset for snapshot in await snapshots} == {2}
+
+
+async def test_a_long_read_does_not_wait_for_ever(
+    own_redis: RedisServer, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_queue, "WAIT_S", 0.05)
+    await write(history, event("a"))
+    own_redis.command("CLIENT", "PAUSE", 1_000)
+    answers = await asyncio.gather(*[history.since("workflow:a", 0, 10) for _ in range(20)], return_exceptions=True)
+    refused = [answer for answer in answers if isinstance(answer, Unavailable)]
+    assert len(refused) == 20 - read_queue.AT_ONCE
+    assert "busy with other reads" in str(refused[0])
+    # Who gave up keeps no place.
+    assert len((await history.since("workflow:a", 0, 10)).entries) == 1
 
 
 @pytest.fixture
