@@ -2,12 +2,13 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import pytest_asyncio
+import uvloop
 from channels.layers import InMemoryChannelLayer, channel_layers, get_channel_layer
 from channels_redis.core import RedisChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
@@ -18,7 +19,7 @@ from events import channel_groups
 from events.channel_groups import MAX_WAITING, ChannelGroupInbox, ChannelGroupSender, HubMember
 from events.domain.entry import Entry, Position, stamp
 from events.group_line import GroupLine, line_layer
-from events.group_messages import MAX_JOINED_BYTES, MAX_MESSAGE_BYTES, _split, batch_messages
+from events.group_messages import MAX_JOINED_BYTES, MAX_MESSAGE_BYTES, _split, batch_messages, heartbeat_message
 from events.ports import Batch, BusGap, Canary, Queue, Trace, Unavailable
 from tests.contracts.support import event
 from tests.fanout.support import until
@@ -326,6 +327,23 @@ def test_any_other_layer_is_asked_for_its_messages() -> None:
         pass
 
     assert [line_layer(other) for other in (InMemoryChannelLayer(), RedisChannelLayer(), Derived())] == [None] * 3
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_a_group_is_heard_on_both_event_loops(run: Callable[..., None], group: str, redis_server: RedisServer) -> None:
+    async def hear() -> None:
+        layer, recorder = RedisPubSubChannelLayer(hosts=[f"redis://127.0.0.1:{redis_server.port}/0"]), Recorder()
+        task = asyncio.create_task(GroupLine(layer, recorder, Queue(MAX_WAITING)).stay(group))
+        try:
+            while not recorder.heard:
+                await layer.group_send(group, heartbeat_message(Position("e", 1)))
+                await asyncio.sleep(0.01)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await layer.flush()
+
+    run(hear())
 
 
 async def test_messages_that_come_in_one_read_are_taken_as_one_also_when_the_last_is_not_whole(
