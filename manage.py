@@ -1,7 +1,9 @@
 #!/usr/bin/env python
 """Runs the project's commands; `manage.py help` lists them."""
 
+import asyncio
 import gc
+import select
 import signal
 import sys
 
@@ -17,11 +19,21 @@ INTERRUPTED = 130
 SIGNALLED = ("serve", "runbus")
 
 
+def use_loop_of_servers() -> None:
+    """daphne makes its event loop when it is imported, so this comes first. Systems without epoll have asyncio's own."""
+    if hasattr(select, "epoll"):
+        from events.clients_last import ClientsLastPolicy
+
+        asyncio.set_event_loop_policy(ClientsLastPolicy())
+
+
 def main() -> None:
     # Loading allocates a great deal and leaves no garbage: searching for it took up to a third of a short command's time.
     search_rarely()
     if sys.argv[1:2] and sys.argv[1] in SIGNALLED:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if sys.argv[1:2] == ["serve"]:
+        use_loop_of_servers()
     adopt_serve_flags(sys.argv)
     use_settings("wsproject.settings")
     try:

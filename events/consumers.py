@@ -13,6 +13,7 @@ import structlog
 from channels.consumer import AsyncConsumer, get_handler_name
 from channels.exceptions import StopConsumer
 
+from events.clients_last import delivering
 from events.connection import EngineConnection, EngineEndpoint
 from events.fanout.session import ClientInfo
 from events.fanout.wire import WireMessage
@@ -284,10 +285,12 @@ class EnginePollingConsumer(LeanConsumer):
 
     async def _poll(self, connection: EngineConnection) -> None:
         """Answer when there is something to say. A client that goes away meanwhile has ended its session."""
-        poll = asyncio.ensure_future(connection.poll())
-        gone = asyncio.ensure_future(self.receive())
+        with delivering():
+            poll = asyncio.ensure_future(connection.poll())
+            gone = asyncio.ensure_future(self.receive())
         try:
-            await asyncio.wait((poll, gone), return_when=asyncio.FIRST_COMPLETED)
+            with delivering():
+                await asyncio.wait((poll, gone), return_when=asyncio.FIRST_COMPLETED)
             if not poll.done():
                 connection.close("transport close")
                 raise StopConsumer

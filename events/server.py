@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 
 from events.asgi import ServerApplication
 from events.http_server import BoundedFactory
-from events.pacing import PacedConnection
+from events.pacing import PacedConnection, accept_few
 from events.tcp_door import TcpDoor
 from events.websocket import SocketLimits, WebSocketHouse
 
@@ -103,6 +103,7 @@ class EventServer(Server):
     def listen_success(self, port: Any) -> None:
         super().listen_success(port)
         port.transport = PacedConnection
+        accept_few(port)
         # The process behind it starts as soon as the loop runs, so that the others know it before its first client comes.
         reactor.callWhenRunning(self._begin)
 

@@ -1,6 +1,8 @@
 """Who is let in by a real server, on every way in."""
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -52,3 +54,11 @@ async def test_these_are_not(server: Server, headers: dict[str, str], status: in
             with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
                 await http.ws_connect(server.url + path)
             assert refused.value.status == 403
+
+
+def test_the_loop_of_a_server_asks_clients_last(server: Server) -> None:
+    """`events.clients_last`: one epoll that watches another one."""
+    process = Path(f"/proc/{server.pid}")
+    epolls = {link.name for link in (process / "fd").iterdir() if str(link.readlink()) == "anon_inode:[eventpoll]"}
+    watched = [re.findall(r"tfd:\s*(\d+)", (process / "fdinfo" / number).read_text()) for number in epolls]
+    assert any(epolls.intersection(targets) for targets in watched), watched
