@@ -31,7 +31,7 @@ LEAST_BYTES: Final = 2_048
 MOST_BYTES: Final = 16_384
 
 #: New connections that are taken at a time.
-ACCEPTS: Final = 4
+ACCEPTS: Final = 8
 
 #: A connection may keep the loop busy for so long at once, and for this share of the time.
 BUSY_S: Final = 0.05
