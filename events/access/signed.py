@@ -8,6 +8,7 @@ import hashlib
 from typing import Any, Final
 
 import jwt
+import structlog
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -18,6 +19,8 @@ from events.access.refusal import Reason, TokenRefused
 from events.access.store import LOGIN_PREFIX
 from events.conf import JwtConfig
 from events.domain.grants import Grant
+
+log = structlog.get_logger("events")
 
 #: Bytes that an HMAC secret must have per algorithm, as RFC 7518 asks: the size of its hash.
 HMAC_BYTES: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
@@ -31,6 +34,9 @@ RSA_BITS: Final = 2_048
 
 #: An id in logs: enough of the token's hash to name it, and far too little to make it.
 _ID_LENGTH: Final = 24
+
+#: The end of time, for dates: that of the year 9999. A later end is a mistake, such as milliseconds.
+_LAST_END: Final = 253_402_300_799
 
 
 class UnsafeKey(ValueError):
@@ -99,13 +105,30 @@ def verify(token: str, config: JwtConfig) -> Grant:
             leeway=config.leeway_s,
             options=options,
         )
+        expires_at = _end_of(claims) + config.leeway_s
     except jwt.ExpiredSignatureError:
         raise TokenRefused(Reason.EXPIRED) from None
-    except (jwt.InvalidTokenError, ValueError, OverflowError, RecursionError):
+    except (jwt.InvalidTokenError, ValueError, OverflowError, RecursionError) as error:
+        # The client is not told why, as it might be guessing; whoever runs the login has to know.
+        log.info("signed_token_refused", reason=str(error)[:200])
         raise TokenRefused from None
-    token_id = LOGIN_PREFIX + hashlib.sha256(token.encode()).hexdigest()[:_ID_LENGTH]
     name = str(claims.get("name") or claims.get("sub") or "login")[:100]
-    return Grant.of(token_id, name, scopes_of(claims.get(config.scope_claim)), float(claims["exp"]) + config.leeway_s)
+    return Grant.of(_id_of(token), name, scopes_of(claims.get(config.scope_claim)), expires_at)
+
+
+def _end_of(claims: dict[str, Any]) -> float:
+    """Unix time. Raises `ValueError` for one that is no date."""
+    end = int(claims["exp"])
+    if end > _LAST_END:
+        raise ValueError("exp is after the year 9999: it counts seconds, not milliseconds")
+    return float(claims["exp"])
+
+
+def _id_of(token: str) -> str:
+    """Of what was signed. The signature can be written in several ways that are all valid: were it a part of the id, who has a
+    revoked token could go on with another spelling of it."""
+    signed, _, _ = token.rpartition(".")
+    return LOGIN_PREFIX + hashlib.sha256(signed.encode()).hexdigest()[:_ID_LENGTH]
 
 
 def scopes_of(claim: Any) -> list[str]:

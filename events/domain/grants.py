@@ -6,6 +6,7 @@ pattern `*` stands for any characters, none included; everything else stands for
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from events.domain.topics import ALL, KINDS, identifier_of, kind_of
@@ -80,8 +81,9 @@ class Grant:
 
     @classmethod
     def of(cls, token_id: str, name: str, scopes: Iterable[str], expires_at: float | None = None) -> "Grant":
-        """The grant that scopes give. What is no scope is left out: a login's token carries scopes of other services too."""
-        known = [scope for scope in scopes if scope_problem(scope) is None]
+        """The grant that scopes give, the first `MAX_SCOPES` of them. What is no scope is left out: a login's token carries
+        scopes of other services too."""
+        known = list(islice((scope for scope in scopes if scope_problem(scope) is None), MAX_SCOPES))
         topics = tuple(dict.fromkeys(scope for scope in known if scope not in (PUBLISH, METRICS, OPERATE)))
         return cls(token_id, name, topics, PUBLISH in known, METRICS in known, OPERATE in known, expires_at)
 

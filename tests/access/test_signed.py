@@ -14,11 +14,12 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from structlog.testing import capture_logs
 
 from events.access.refusal import Reason, TokenRefused
 from events.access.signed import UnsafeKey, key_of, verify
 from events.conf import JwtConfig
-from events.domain.grants import METRICS, PUBLISH
+from events.domain.grants import MAX_SCOPES, METRICS, PUBLISH
 
 SECRET: Final = "s" * 32
 HMAC: Final = JwtConfig(secret=SECRET, leeway_s=0)
@@ -89,9 +90,32 @@ FORGED: Final[dict[str, Callable[[], str]]] = {
     "no end": lambda: jwt.encode({"sub": "ann", "scope": "all"}, SECRET),
     "an end that is no number": lambda: jwt.encode(claims(exp="never"), SECRET, json_encoder=None),
     "not yet": lambda: jwt.encode(claims(nbf=int(time.time()) + 30), SECRET),
+    "an end in milliseconds": lambda: jwt.encode(claims(exp=int(time.time() * 1_000)), SECRET),
+    "an end that no number has": lambda: jwt.encode(claims(exp=10**400), SECRET),
     "no token": lambda: "a.b.c",
     "not text": lambda: "\ud800.\ud800.\ud800",
 }
+
+
+def test_the_log_says_why_and_not_what() -> None:
+    token = jwt.encode(claims(exp=int(time.time() * 1_000)), SECRET)
+    with capture_logs() as entries:
+        refusal(token)
+    assert [entry["event"] for entry in entries] == ["signed_token_refused"]
+    assert "milliseconds" in entries[0]["reason"]
+    assert token not in str(entries)
+
+
+def test_another_spelling_of_a_signature_is_the_same_token() -> None:
+    token = jwt.encode(claims(), SECRET)
+    other = jwt.encode(claims(sub="bob"), SECRET)
+    assert verify(f"{token}=", HMAC).token_id == verify(token, HMAC).token_id
+    assert verify(other, HMAC).token_id != verify(token, HMAC).token_id
+
+
+def test_of_very_many_scopes_the_first_count() -> None:
+    scopes = ["openid", *(f"bot:b{number}" for number in range(MAX_SCOPES + 1))]
+    assert verify(jwt.encode(claims(scope=scopes), SECRET), HMAC).topics == tuple(scopes[1:-1])
 
 
 @pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED)
