@@ -98,6 +98,9 @@ def test_a_failure_is_one_line_with_its_traceback(json_logs: Output) -> None:
         ("x", {"url": "redis://:hunter2@host/0"}),
         ("cannot reach rediss://user:hunter2@host:6379/0", {}),
         ("GET /ws/events?token=hunter2&a=1", {}),
+        ("refused: Authorization: Bearer hunter2", {}),
+        ("x", {"reason": f"wst_0123456789abcdef_hunter2{'x' * 36}"}),
+        ("x", {"reason": "eyJhbGciOiJI.eyJhunter2.hunter2"}),
     ],
 )
 def test_secrets_are_hidden(json_logs: Output, event: str, fields: dict[str, str]) -> None:
@@ -139,6 +142,19 @@ def test_development_lines_are_those_of_structlog_without_colors(level: str) -> 
     }  # fmt: skip
     structlogs_own = structlog.dev.ConsoleRenderer(colors=False)
     assert _console(colors=False)(None, "", dict(entry)) == structlogs_own(None, "", dict(entry))
+
+
+def test_a_terminal_is_given_no_orders() -> None:
+    output = Output()
+    logging_to(output, "console")
+    try:
+        structlog.get_logger("events").info("x\x1b[2K", topic="bot:\x1b]0;title\x07", id="a\u202eb", line="1\n2 [error] no\r")
+    finally:
+        configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
+    text = output.text()
+    assert not set("\x1b\x07\r\u202e") & set(text)
+    assert r"\x1b]0;title\x07" in text
+    assert len(text.splitlines()) == 1
 
 
 def test_too_many_entries_of_one_name_are_left_out_and_counted() -> None:

@@ -283,6 +283,8 @@ SILENCED_SYSTEM_CHECKS = [
     "security.W021",
 ]
 
+DEFAULT_EXCEPTION_REPORTER_FILTER = "wsproject.debug_pages.ReporterFilter"
+
 #: Pages run scripts and styles from files of this server, and nothing else: no inline code, no other hosts.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
