@@ -38,7 +38,7 @@ class PlainApp:
             self._commands.refuse(self.session, CommandError(errors.INVALID_PAYLOAD, message, "event").payload())
             return
         if not isinstance(request.get("id", 0), str | int):
-            error = CommandError(errors.INVALID_FIELD, "id must be a string or a number.", "id")
+            error = CommandError(errors.INVALID_FIELD, "id must be a string or a whole number.", "id")
             self._commands.refuse(self.session, error.payload())
             return
         answer = await self._commands.handle(self.session, request["event"], request.get("data"))

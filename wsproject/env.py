@@ -180,7 +180,11 @@ def add_serve_flags(parser: ArgumentParser) -> None:
     parser.add_argument("--host", metavar="ADDRESS", help="the address to listen on (WS_HOST)")
     parser.add_argument("--port", metavar="NUMBER", help="the port to listen on (WS_PORT)")
     parser.add_argument("--workers", metavar="NUMBER", help="server processes that share the port (WS_WORKERS)")
-    parser.add_argument("--auth-token", metavar="TOKEN", help="the token that clients authenticate with (WS_AUTH_TOKEN)")
+    parser.add_argument(
+        "--auth-token",
+        metavar="TOKEN",
+        help="the token that clients authenticate with (WS_AUTH_TOKEN); the list of processes shows it",
+    )
     parser.add_argument("--require-auth", action="store_true", help="clients must authenticate to subscribe (WS_REQUIRE_AUTH)")
 
 
