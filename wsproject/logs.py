@@ -49,7 +49,7 @@ def logging_config(output: str, level: str) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {
             "line": {
-                "()": structlog.stdlib.ProcessorFormatter,
+                "()": LineFormatter,
                 "foreign_pre_chain": [*_before_all(), structlog.stdlib.add_logger_name],
                 "processors": _renderers(output),
             }
@@ -72,6 +72,20 @@ def logging_config(output: str, level: str) -> dict[str, Any]:
             "twisted": {"level": "WARNING"},
         },
     }
+
+
+class LineFormatter(structlog.stdlib.ProcessorFormatter):
+    """Renders what structlog logged without what is done for formatters behind it: a copy of the record, and the standard
+    library's own formatting of the line. There are none, and it takes a fifth of what an entry takes."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        method = getattr(record, "_name", None)
+        if method is None or not isinstance(record.msg, dict):
+            return super().format(record)
+        entry: Any = {**record.msg, "_record": record, "_from_structlog": True}
+        for process in self.processors:
+            entry = process(None, method, entry)
+        return str(entry)
 
 
 class BriefErrors(logging.Filter):
