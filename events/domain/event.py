@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import orjson
 
-from events.domain.topics import ALL, KINDS, topic_name
+from events.domain.topics import topics_of
 
 #: Fields that every event has. `timestamp` is ISO 8601.
 REQUIRED_FIELDS: Final = ("type", "execution_id", "workflow_id", "timestamp")
@@ -26,9 +25,6 @@ EXECUTION_ID_SHOWN: Final = 256
 
 #: Optional ids that make an event a member of a further topic.
 OPTIONAL_IDS: Final = ("bot_id", "strategy_id")
-
-#: How many combinations of ids keep the names of their topics at hand.
-_TOPICS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +103,7 @@ def _topics(fields: dict[str, Any], limits: EventLimits) -> tuple[str, ...]:
         # Executors write "no bot" as null, as an empty string, or not at all.
         if identifier is not None and identifier != "":
             _check_text(name, identifier, limits)
-    return _topics_of_ids(fields["workflow_id"], fields.get("bot_id") or None, fields.get("strategy_id") or None)
-
-
-@lru_cache(_TOPICS)
-def _topics_of_ids(*ids: str | None) -> tuple[str, ...]:
-    """One id for each of `KINDS`. Many events have the same ids; they share the names of their topics."""
-    return (ALL, *(topic_name(kind, identifier) for kind, identifier in zip(KINDS, ids, strict=True) if identifier is not None))
+    return topics_of(fields["workflow_id"], fields.get("bot_id") or None, fields.get("strategy_id") or None)
 
 
 def _check_text(name: str, value: object, limits: EventLimits) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from events.domain.topics import ALL, KINDS, topic_name
+from events.domain.topics import topics_of
 
 RUNNING: Final[str] = "running"
 COMPLETED: Final[str] = "completed"
@@ -76,8 +76,7 @@ class Execution:
     @property
     def topics(self) -> tuple[str, ...]:
         """The topics that it belongs to, in the order in which an event lists them."""
-        ids = zip(KINDS, (self.workflow_id, self.bot_id, self.strategy_id), strict=True)
-        return (ALL, *(topic_name(kind, identifier) for kind, identifier in ids if identifier is not None))
+        return topics_of(self.workflow_id, self.bot_id, self.strategy_id)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON shape that clients get; what no event told is null, but `bot_id` and `strategy_id` are left out then.

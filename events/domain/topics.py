@@ -1,5 +1,6 @@
 """Topic names: `workflow:<id>`, `bot:<id>`, `strategy:<id>`, and `all`."""
 
+from functools import lru_cache
 from typing import Any, Final
 
 ALL: Final = "all"
@@ -7,6 +8,8 @@ ALL: Final = "all"
 #: Kinds that are named by an id, in the order in which an event lists its topics.
 KINDS: Final = ("workflow", "bot", "strategy")
 
+#: How many combinations of ids keep the names of their topics at hand.
+_COMBINATIONS: Final = 10_000
 
 #: The name of the subscription to everything on the wire; deployed dashboards know no other.
 ALL_BOTS: Final = "all_bots"
@@ -33,3 +36,10 @@ def subscription(topic: str) -> dict[str, Any]:
         return {"type": ALL_BOTS}
     kind = kind_of(topic)
     return {"type": kind, f"{kind}_id": identifier_of(topic)}
+
+
+@lru_cache(_COMBINATIONS)
+def topics_of(*ids: str | None) -> tuple[str, ...]:
+    """The topics of what carries these ids, one for each of `KINDS`: `all` first. Many events have the same ids; they share the
+    names of their topics."""
+    return (ALL, *(topic_name(kind, identifier) for kind, identifier in zip(KINDS, ids, strict=True) if identifier is not None))
