@@ -1,7 +1,7 @@
 """How long keys of the history live, and when that has to be said again."""
 
 from collections.abc import Callable
-from time import monotonic
+from time import time
 from typing import Final
 
 #: The share of a key's life after which it is renewed, and by which it is given more life: it never has less than it should.
@@ -22,8 +22,8 @@ class Renewals:
     What it does not know is due, so it may be forgotten at any time, and is all at once when it becomes too much.
     """
 
-    def __init__(self, life_s: float, clock: Callable[[], float] = monotonic) -> None:
-        """`life_s` is the shortest life of the keys."""
+    def __init__(self, life_s: float, clock: Callable[[], float] = time) -> None:
+        """`life_s` is the shortest life of the keys. `clock` gives seconds, also of the time in which this machine slept."""
         self._interval_s = life_s * SHARE
         self._clock = clock
         self._renewed: dict[str, float] = {}
@@ -32,7 +32,7 @@ class Renewals:
         """Whether the keys of this name are due. They are taken as renewed then: `forget`, should they not be."""
         now = self._clock()
         renewed = self._renewed.get(name)
-        if renewed is not None and now - renewed < self._interval_s:
+        if renewed is not None and 0 <= now - renewed < self._interval_s:
             return False
         if len(self._renewed) >= CAPACITY:
             self._renewed.clear()

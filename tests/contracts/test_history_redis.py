@@ -12,7 +12,7 @@ import pytest_asyncio
 from events.conf import HistoryLimits
 from events.domain.entry import Position
 from events.domain.execution import Execution
-from events.history import placement, read_queue
+from events.history import lives, placement, read_queue
 from events.history.lives import Renewals
 from events.history.redis import RedisHistory
 from events.lease.redis import RedisLease
@@ -98,26 +98,42 @@ async def test_keys_live_as_long_as_they_should_without_being_renewed_by_each_st
     history = RedisHistory(link, keys, HistoryLimits())
     history._topics_renewed, history._listings_renewed = Renewals(day / 1000, clock), Renewals(day / 1000, clock)
     await write_running(history)
-    lives = Lives(link, keys, (await history.position()).epoch)
+    life = Lives(link, keys, (await history.position()).epoch)
     # Until they are due, a day is left of what they were given.
-    assert day * 9 // 8 - 60_000 < await lives.shortest()
-    await lives.are_set_to(60_000)
+    assert day * 9 // 8 - 60_000 < await life.shortest()
+    await life.are_set_to(60_000)
     clock.now = day / 1000 / 8 - 1
     await write_running(history)
-    assert await lives.longest() <= 60_000
+    assert await life.longest() <= 60_000
     clock.now += 1
     await write_running(history)
-    assert await lives.shortest() > day
+    assert await life.shortest() > day
+
+
+def test_a_clock_that_was_set_back_makes_everything_due() -> None:
+    clock = Clock(1_000.0)
+    renewals = Renewals(80.0, clock)
+    assert [renewals.take("a"), renewals.take("a")] == [True, False]
+    clock.now -= 500
+    assert renewals.take("a")
+
+
+def test_what_is_remembered_of_renewals_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lives, "CAPACITY", 2)
+    renewals = Renewals(80.0, Clock(0.0))
+    assert [renewals.take(name) for name in "abab"] == [True, True, False, False]
+    assert [renewals.take(name) for name in "cc"] == [True, False]
+    assert renewals.take("a")
 
 
 async def test_keys_that_were_lost_do_not_come_back_for_ever(link: RedisLink, keys: Keys) -> None:
     history = RedisHistory(link, keys, HistoryLimits())
     await write_running(history)
-    lives = Lives(link, keys, (await history.position()).epoch)
-    for name in lives.names:
+    life = Lives(link, keys, (await history.position()).epoch)
+    for name in life.names:
         await link.call("DEL", name)
         await write_running(history)
-        assert await lives.shortest() > 0
+        assert await life.shortest() > 0
 
 
 async def test_what_a_step_that_failed_did_is_not_taken_for_renewed(
@@ -125,14 +141,14 @@ async def test_what_a_step_that_failed_did_is_not_taken_for_renewed(
 ) -> None:
     await write_running(history)
     link = RedisLink(own_redis.url)
-    lives = Lives(link, keys, (await history.position()).epoch)
-    await lives.are_set_to(60_000)
+    life = Lives(link, keys, (await history.position()).epoch)
+    await life.are_set_to(60_000)
     own_redis.command("CONFIG", "SET", "maxmemory", "1")
     with pytest.raises(Unavailable):
         await write_running(history)
     own_redis.command("CONFIG", "SET", "maxmemory", "0")
     await write_running(history)
-    assert await lives.shortest() > 60_000
+    assert await life.shortest() > 60_000
     await link.close()
 
 
