@@ -10,9 +10,9 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from events.access.authority import Authority
+from events.access.authority import CACHE_S, Authority
 from events.access.refusal import Reason, TokenRefused
-from events.access.watch import GrantWatch
+from events.access.watch import INTERVAL_S, GrantWatch
 from events.domain.grants import Grant
 from events.ports import Unavailable
 from tests.contracts.support import event
@@ -69,6 +69,11 @@ class World:
 async def world() -> AsyncIterator[World]:
     async with stage() as running:
         yield World(running)
+
+
+def test_the_times_add_up_to_the_promise() -> None:
+    """Within 2 s: as long as a grant is remembered, as long as a look is away, and half a second for the look."""
+    assert CACHE_S + INTERVAL_S + 0.5 <= 2.0
 
 
 @pytest.mark.parametrize(("reason", "code"), [(Reason.REVOKED, "token_revoked"), (Reason.EXPIRED, "token_expired")])
