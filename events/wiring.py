@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from events.allocator import Allocator
 from events.bus.memory import MemoryBus
 from events.bus.redis_pubsub import RedisPubSubReader
 from events.bus.redis_stream import RedisStreamBus, RedisStreamReader
@@ -299,6 +300,9 @@ class ServerProcess(Process):
         self.tasks.start("catch-up", self.hub.catch_up.run)
         self.tasks.start("report", lambda: self.run_reports(self.hub.changed))
         self.tasks.start("loop watch", self.loop_watch.run)
+        allocator = Allocator()
+        if allocator.available:
+            self.tasks.start("allocator", allocator.run)
         self.tasks.start("emergency", EmergencyWatch(self.hub, self.adapters.state).run)
         self.start_sampling()
         self.tasks.start("control", lambda: self.adapters.control.serve(self.name, OperatorDesk(self.hub).carry_out))

@@ -3,10 +3,14 @@
 from collections import deque
 from collections.abc import Iterable
 from itertools import islice
+from typing import Final
 
 from events.domain.entry import Entry
 from events.fanout.session import Session
 from events.fanout.wire import Delivery, Dialect, WireMessage, replay_message
+
+#: The buffer of all topics without events: an empty deque of its own takes as much memory as all else of a topic.
+_EMPTY: Final[deque[Entry]] = deque(maxlen=0)
 
 
 class Topic:
@@ -15,14 +19,15 @@ class Topic:
     The buffer is complete up to the hub's position, so joining is a set insertion and a copy of the buffer.
     """
 
-    __slots__ = ("_replays", "buffer", "filtered", "joining", "name", "offset", "sessions")
+    __slots__ = ("_capacity", "_replays", "buffer", "filtered", "joining", "name", "offset", "sessions")
 
     def __init__(self, name: str, capacity: int) -> None:
         self.name = name
+        self._capacity = capacity
         #: Who gets every event; who wants some types only is in `filtered`.
         self.sessions: set[Session] = set()
         self.filtered: dict[Session, frozenset[str]] = {}
-        self.buffer: deque[Entry] = deque(maxlen=capacity)
+        self.buffer = _EMPTY
         self.offset = 0
         #: Clients that wait for this topic to be read from history; keeps the topic alive until they have joined.
         self.joining = 0
@@ -30,12 +35,14 @@ class Topic:
 
     def load(self, entries: Iterable[Entry], offset: int) -> None:
         """Replace the buffer by what the history holds."""
-        self.buffer = deque(entries, self.buffer.maxlen)
+        self.buffer = deque(entries, self._capacity) or _EMPTY
         self.offset = self.offset_of(self.buffer[-1]) if self.buffer else offset
         self._replays.clear()
 
     def add(self, entry: Entry, offset: int) -> None:
         """Append a live entry, which has this offset here."""
+        if self.buffer is _EMPTY:
+            self.buffer = deque(maxlen=self._capacity)
         self.buffer.append(entry)
         self.offset = offset
         if self._replays:

@@ -1,0 +1,58 @@
+"""Memory that has become free goes back to the system.
+
+glibc keeps what was freed in the middle of its heap. After a crowd of clients has gone, that is what their messages and buffers
+took, and it would stay with the process for as long as it lives.
+"""
+
+import asyncio
+import ctypes
+from typing import Any, Final
+
+#: How often to look, and how many bytes more than could be given back the last time have to be free.
+INTERVAL_S: Final = 10.0
+WORTHWHILE_BYTES: Final = 4_194_304
+
+
+class _Info(ctypes.Structure):
+    """glibc's `struct mallinfo2`; `fordblks` is the number of free bytes, also of those whose pages were given back."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost",
+        )
+    ]  # fmt: skip
+
+
+class Allocator:
+    """The C library's allocator. `available` says whether it is one that can be asked: glibc 2.33 or later."""
+
+    def __init__(self) -> None:
+        library: Any = ctypes.CDLL(None)
+        self.available = hasattr(library, "mallinfo2") and hasattr(library, "malloc_trim")
+        self._left = 0
+        if self.available:
+            self._trim = library.malloc_trim
+            self._info = library.mallinfo2
+            self._info.restype = _Info
+            self._left = self._free
+
+    async def run(self) -> None:
+        """Look every few seconds, for ever."""
+        while True:
+            await asyncio.sleep(INTERVAL_S)
+            self.give_back()
+
+    def give_back(self) -> bool:
+        """Give free pages to the system, when there are enough new ones. Takes a few milliseconds then."""
+        self._left = min(self._left, self._free)
+        if self._free - self._left < WORTHWHILE_BYTES:
+            return False
+        self._trim(0)
+        self._left = self._free
+        return True
+
+    @property
+    def _free(self) -> int:
+        free: int = self._info().fordblks
+        return free
