@@ -22,7 +22,11 @@ SIGNALLED = ("serve", "runbus")
 def use_loop_of_servers() -> None:
     """daphne makes its event loop when it is imported, so this comes first. Systems without epoll have asyncio's own."""
     if hasattr(select, "epoll"):
-        from events.clients_last import ClientsLastPolicy
+        from events.clients_last import ClientsLastLoop
+
+        class ClientsLastPolicy(asyncio.DefaultEventLoopPolicy):
+            def new_event_loop(self) -> asyncio.AbstractEventLoop:
+                return ClientsLastLoop()
 
         asyncio.set_event_loop_policy(ClientsLastPolicy())
 

@@ -24,11 +24,19 @@ class _Info(ctypes.Structure):
     ]  # fmt: skip
 
 
+def _c_library() -> Any:
+    """What this process is linked to; None where that cannot be asked for."""
+    try:
+        return ctypes.CDLL(None)
+    except (OSError, TypeError):
+        return None
+
+
 class Allocator:
     """The C library's allocator. `available` says whether it is one that can be asked: glibc 2.33 or later."""
 
     def __init__(self) -> None:
-        library: Any = ctypes.CDLL(None)
+        library: Any = _c_library()
         self.available = hasattr(library, "mallinfo2") and hasattr(library, "malloc_trim")
         self._left = 0
         if self.available:

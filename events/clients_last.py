@@ -43,10 +43,6 @@ def delivering() -> Iterator[None]:
         CLIENT.reset(token)
 
 
-#: The context in which the line moves on. It is entered by nobody else.
-_NEUTRAL: Final = contextvars.Context()
-
-
 def _is_client(data: Any) -> bool:
     """Of what asyncio keeps with a descriptor: who reads it, and who writes to it."""
     reader, _ = data
@@ -62,6 +58,8 @@ class ClientsLastLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._line: deque[asyncio.Handle] = deque()
         self._moving = False
+        # The context in which the line moves on. It is entered by nobody else.
+        self._neutral = contextvars.Context()
         self._readers = ClientsLastSelector(_is_client)
         super().__init__(self._readers)
         # At the end of those that were found ready: when its turn comes, all of them have been read.
@@ -74,9 +72,24 @@ class ClientsLastLoop(asyncio.SelectorEventLoop):
             context = contextvars.copy_context()
         if not context.get(CLIENT, False):
             return super().call_soon(callback, *args, context=context)
+        asyncios: Any = self
+        asyncios._check_closed()
         handle = asyncio.Handle(callback, args, self, context)
         self._queue(handle)
         return handle
+
+    async def create_connection(self, *args: Any, **options: Any) -> Any:
+        """What the server opens for a client, it hears as its own: others will use it, too."""
+        with delivering():
+            return await super().create_connection(*args, **options)
+
+    async def create_unix_connection(self, *args: Any, **options: Any) -> Any:
+        with delivering():
+            return await super().create_unix_connection(*args, **options)
+
+    def close(self) -> None:
+        self._line.clear()
+        super().close()
 
     def _process_events(self, event_list: list[Any]) -> None:
         asyncios: Any = super()
@@ -91,7 +104,7 @@ class ClientsLastLoop(asyncio.SelectorEventLoop):
         self._line.append(handle)
         if not self._moving:
             self._moving = True
-            super().call_soon(self._move_on, context=_NEUTRAL)
+            super().call_soon(self._move_on, context=self._neutral)
 
     def _move_on(self) -> None:
         """Do what is first in the line, for a moment."""
@@ -108,11 +121,4 @@ class ClientsLastLoop(asyncio.SelectorEventLoop):
             # Also when the process is told to end in the middle of it.
             self._moving = bool(line)
             if line:
-                super().call_soon(self._move_on, context=_NEUTRAL)
-
-
-class ClientsLastPolicy(asyncio.DefaultEventLoopPolicy):
-    """Has every new loop be one of these."""
-
-    def new_event_loop(self) -> asyncio.AbstractEventLoop:
-        return ClientsLastLoop()
+                super().call_soon(self._move_on, context=self._neutral)

@@ -118,7 +118,7 @@ def _milliseconds(timeout: float | None) -> float:
     return -1 if timeout is None else math.ceil(max(timeout, 0) * 1e3) * 1e-3
 
 
-def _poll(poll: select.epoll, timeout: float, most: int) -> list[tuple[int, int]]:
+def _poll(poll: "select.epoll", timeout: float, most: int) -> list[tuple[int, int]]:
     try:
         return poll.poll(timeout, most)
     except InterruptedError:

@@ -28,7 +28,7 @@ class GroupLine(asyncio.Protocol):
     """The group's one subscriber in this process, by Redis itself.
 
     Nothing waits here: what the process is too slow to read stays in Redis, which ends the connection when it has become too
-    much (`client-output-buffer-limit pubsub`, 32 MiB).
+    much (`client-output-buffer-limit pubsub`).
     """
 
     def __init__(self, layer: RedisPubSubChannelLayer, receiver: GroupReceiver, queue: Queue) -> None:

@@ -1,10 +1,9 @@
 """Short turns of the event loop, whatever clients send.
 
-An event passes several turns of the loop on its way from Redis to the sockets, and in each of them everybody who has sent
-something is read. A thousand clients that send at once would make each of these turns as long as all of their messages take,
-and an event late by several times that. So each turn reads clients for a moment only; who was not reached is read in the turns
-after it. Nothing waits while there is little to do. (Commands have turns of their own:
-`events.turns`.)
+An event passes several turns of the loop on its way from Redis to the sockets, and in each of them asyncio's own loop reads
+everybody who has sent something. A thousand clients that send at once would make each of these turns as long as all of their
+messages take, and an event late by several times that. So each turn reads clients for a moment only; who was not reached is
+read in the turns after it. Nothing waits while there is little to do. (Commands have turns of their own: `events.turns`.)
 """
 
 import asyncio

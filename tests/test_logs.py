@@ -149,12 +149,20 @@ def test_a_terminal_is_given_no_orders() -> None:
     logging_to(output, "console")
     try:
         structlog.get_logger("events").info("x\x1b[2K", topic="bot:\x1b]0;title\x07", id="a\u202eb", line="1\n2 [error] no\r")
+        one_line = output.text()
+        try:
+            raise ValueError("bot:\x1b]0;title\x07 at redis://:hunter2@redis")
+        except ValueError:
+            structlog.get_logger("events").exception("failed")
     finally:
         configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
-    text = output.text()
-    assert not set("\x1b\x07\r\u202e") & set(text)
-    assert r"\x1b]0;title\x07" in text
-    assert len(text.splitlines()) == 1
+    traceback = output.text()
+    assert "ValueError" in traceback
+    assert "hunter2" not in traceback
+    for text in (one_line, traceback):
+        assert not set("\x1b\x07\r\u202e") & set(text)
+        assert r"\x1b]0;title\x07" in text
+    assert len(one_line.splitlines()) == 1
 
 
 def test_too_many_entries_of_one_name_are_left_out_and_counted() -> None:

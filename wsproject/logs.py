@@ -201,7 +201,8 @@ def _renderers(output: str) -> list[Processor]:
     if output == "json":
         to_json = structlog.processors.JSONRenderer(_to_json)
         return [remove_meta, structlog.processors.format_exc_info, _add_process, _order, _hide_secrets, to_json]
-    return [remove_meta, _add_process, _hide_secrets, _show_controls, _console(sys.stderr.isatty())]
+    format_exception = structlog.processors.format_exc_info
+    return [remove_meta, format_exception, _add_process, _hide_secrets, _show_controls, _console(sys.stderr.isatty())]
 
 
 def _console(colors: bool) -> structlog.dev.ConsoleRenderer:

@@ -109,8 +109,7 @@ class RedisHistory:
             finally:
                 self._offsets_ahead = {}
                 if reply[0] != b"ok":
-                    self._topics_renewed.forget()
-                    self._listings_renewed.forget()
+                    self._forget_renewals()
             if reply[0] == b"offsets":
                 self._offsets.learn(dict(zip(placement.before, map(int, reply[1:]), strict=True)))
                 continue
@@ -130,7 +129,16 @@ class RedisHistory:
 
     def _take_prepared(self, batch: Append) -> _Prepared:
         prepared, self._prepared = self._prepared, None
-        return prepared[1] if prepared is not None and prepared[0] is batch else self._placed(batch)
+        if prepared is not None and prepared[0] is batch:
+            return prepared[1]
+        if prepared is not None:
+            # What it would have renewed is not renewed.
+            self._forget_renewals()
+        return self._placed(batch)
+
+    def _forget_renewals(self) -> None:
+        self._topics_renewed.forget()
+        self._listings_renewed.forget()
 
     def _placed(self, batch: Append) -> _Prepared:
         ahead, known = self._offsets_ahead, self._offsets

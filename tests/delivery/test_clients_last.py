@@ -4,6 +4,9 @@ import asyncio
 import contextlib
 import itertools
 import socket
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from selectors import EVENT_READ, EVENT_WRITE
@@ -211,6 +214,50 @@ def test_all_clients_are_read_and_what_is_cancelled_is_not_done(loop: ClientsLas
 
     loop.run_until_complete(asyncio.wait_for(serve(), 20))
     assert read == {b"%d" % number for number in range(len(clients))}
+
+
+def test_what_is_opened_for_a_client_is_heard_as_the_servers(loop: ClientsLastLoop) -> None:
+    """A connection to Redis, for example: others will use it, too."""
+
+    async def opened() -> bool:
+        server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        transport, _ = await AS_CLIENT.copy().run(
+            asyncio.ensure_future, loop.create_connection(asyncio.Protocol, "127.0.0.1", port)
+        )
+        await asyncio.sleep(0)
+        key = loop._readers.get_key(transport.get_extra_info("socket"))
+        transport.close()
+        server.close()
+        return clients_last._is_client(key.data)
+
+    assert not loop.run_until_complete(asyncio.wait_for(opened(), 20))
+
+
+def test_loops_of_several_threads_do_not_meet() -> None:
+    done: list[str] = []
+    both_are_in_their_line = threading.Barrier(2, timeout=20)
+
+    def run() -> None:
+        own = ClientsLastLoop()
+        as_client(own, both_are_in_their_line.wait)
+        as_client(own, partial(done.append, "after"))
+        own.call_later(0.1, own.stop)
+        own.run_forever()
+        own.close()
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert done == ["after", "after"]
+
+
+def test_it_is_not_needed_where_there_is_no_epoll() -> None:
+    code = "import select; del select.epoll; import asyncio, events.pacing; asyncio.run(asyncio.sleep(0))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_line_outlives_what_ends_the_loop(loop: ClientsLastLoop) -> None:

@@ -245,7 +245,7 @@ FIRING: Final[dict[str, dict[str, str]]] = {
     "WsserverManyLagging": {"wsserver_clients_lagging": "11x99", "wsserver_clients": "50x99"},
     "WsserverAuthenticationFailures": {'wsserver_http_authentications_total{result="invalid_token"}': "0+30x99"},
     "WsserverRefusing": {'wsserver_refused_total{rule="origin"}': "0+30x99"},
-    "WsserverQueueFull": {'wsserver_queue_length{queue="group"}': "9x99", 'wsserver_queue_bound{queue="group"}': "10x99"},
+    "WsserverQueueFull": {'wsserver_queue_length{queue="clients"}': "9x99", 'wsserver_queue_bound{queue="clients"}': "10x99"},
     "WsserverEmergency": {'wsserver_emergency{state="halt"}': "1x99"},
 }
 

@@ -56,9 +56,16 @@ async def test_these_are_not(server: Server, headers: dict[str, str], status: in
             assert refused.value.status == 403
 
 
-def test_the_loop_of_a_server_asks_clients_last(server: Server) -> None:
-    """`events.clients_last`: one epoll that watches another one."""
+async def test_the_loop_of_a_server_asks_clients_last(server: Server) -> None:
+    """`events.clients_last`: one epoll that watches another one, which has clients and the port to which they come."""
     process = Path(f"/proc/{server.pid}")
-    epolls = {link.name for link in (process / "fd").iterdir() if str(link.readlink()) == "anon_inode:[eventpoll]"}
-    watched = [re.findall(r"tfd:\s*(\d+)", (process / "fdinfo" / number).read_text()) for number in epolls]
-    assert any(epolls.intersection(targets) for targets in watched), watched
+
+    def watched() -> dict[str, list[str]]:
+        links = [link for link in (process / "fd").iterdir() if str(link.readlink()) == "anon_inode:[eventpoll]"]
+        return {link.name: re.findall(r"tfd:\s*(\d+)", (process / "fdinfo" / link.name).read_text()) for link in links}
+
+    async with aiohttp.ClientSession() as http, http.ws_connect(server.url + SOCKETS[0]) as socket:
+        await socket.receive()
+        epolls = watched()
+        [clients] = [epolls[target] for targets in epolls.values() for target in targets if target in epolls]
+        assert len(clients) == 2, epolls
