@@ -198,11 +198,10 @@ def _before_all() -> list[Processor]:
 
 def _renderers(output: str) -> list[Processor]:
     remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    first: list[Processor] = [remove_meta, structlog.processors.format_exc_info, _add_process]
     if output == "json":
-        to_json = structlog.processors.JSONRenderer(_to_json)
-        return [remove_meta, structlog.processors.format_exc_info, _add_process, _order, _hide_secrets, to_json]
-    format_exception = structlog.processors.format_exc_info
-    return [remove_meta, format_exception, _add_process, _hide_secrets, _show_controls, _console(sys.stderr.isatty())]
+        return [*first, _order, _hide_secrets, structlog.processors.JSONRenderer(_to_json)]
+    return [*first, _hide_secrets, _show_controls, _console(sys.stderr.isatty())]
 
 
 def _console(colors: bool) -> structlog.dev.ConsoleRenderer:
