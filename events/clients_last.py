@@ -122,3 +122,8 @@ class ClientsLastLoop(asyncio.SelectorEventLoop):
             self._moving = bool(line)
             if line:
                 super().call_soon(self._move_on, context=self._neutral)
+
+
+def has_line() -> bool:
+    """Whether the loop that runs has a line for what clients cause."""
+    return isinstance(asyncio.get_running_loop(), ClientsLastLoop)

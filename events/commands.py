@@ -77,6 +77,7 @@ class CommandHandler:
         if self._hub.emergency.state != "normal":
             session.emit("emergency_state", notices.emergency(self._hub.emergency))
         if "token" in auth:
+            session.pipe.release()
             await self.handle(session, "authenticate", auth)
         if self._config.require_auth:
             self._expect_authentication(session)

@@ -48,13 +48,16 @@ class PromptChannel(HTTPChannel):
     _arriving = False
 
     def dataReceived(self, data: bytes) -> None:
-        if not self._arriving and not self._handlingRequest:
+        begins = not self._arriving and not self._handlingRequest
+        if begins:
             self._arriving = True
+        # Not HTTPChannel's own way, which prolongs the time.
+        LineReceiver.dataReceived(self, data)
+        # Most requests are whole by now, and need no time to arrive.
+        if begins and self._arriving:
             # Twisted brings a timer forward by a search through all timers, so this makes a new one.
             self.setTimeout(None)
             self.setTimeout(self.factory.request_s)
-        # Not HTTPChannel's own way, which prolongs the time.
-        LineReceiver.dataReceived(self, data)
 
     def lineReceived(self, line: bytes) -> None:
         if self._receivedHeaderSize + len(line) > self.totalHeadersSize:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from twisted.internet.tcp import Server
 
-from events.clients_last import AS_CLIENT
+from events.clients_last import AS_CLIENT, has_line
 from events.tcp_door import TurnedAway
 from events.turns import places
 
@@ -63,11 +63,22 @@ class ReadingTurns:
             self._busy.append(connection)
         else:
             self._waiting.append(connection)
-        self.spent(0.0)
+        self._go_on()
+
+    def defers(self, connection: "PacedConnection") -> bool:
+        """Whether one that has sent something has to wait. In a loop with a line for clients, those that are there stand in
+        that already, and it sees to it that turns are short."""
+        if has_line():
+            return connection.busy or (connection.new and bool(self._new))
+        return self.over or connection.busy
 
     def spent(self, seconds: float) -> None:
         """A read took so long."""
         self._spent_s += seconds
+        if not has_line():
+            self._go_on()
+
+    def _go_on(self) -> None:
         if not self._turning:
             self._turning = True
             asyncio.get_running_loop().call_soon(self._next)
@@ -81,7 +92,7 @@ class ReadingTurns:
             self._waiting.popleft().read_on()
         self._read_others()
         if self._waiting or self._new or self._busy:
-            self.spent(0.0)
+            self._go_on()
 
     def _read_others(self) -> None:
         first, second = self._others
@@ -106,6 +117,8 @@ class PacedConnection(Server):
     _wanted = False
     _held = False
     _due = False
+    # It was read once, without having been asked whether there is something to read.
+    _tried = False
     # The last read took all that it could.
     _filled = False
 
@@ -129,29 +142,39 @@ class PacedConnection(Server):
             self._factory.door.leave(self.client[0])
         began = time.thread_time()
         super().connectionLost(reason)
-        if not self._due:
-            # What follows from an end takes longer than the read that found it.
-            self._turns.spent(time.thread_time() - began)
+        # What follows from an end takes longer than the read that found it.
+        self._turns.spent(time.thread_time() - began)
 
     def startReading(self) -> None:
         self._wanted = True
-        if not self._held:
-            AS_CLIENT.run(super().startReading)
+        if self.new and not self._tried:
+            # Nearly always its request is there by now: it is read before the loop is asked to tell of it.
+            self._tried = True
+            self._hold()
+        elif not (self._held or self._due):
+            self._listen()
 
     def stopReading(self) -> None:
         self._wanted = False
         super().stopReading()
 
     def doRead(self) -> Any:
-        turns = self._turns
-        if self._due or not (turns.over or self.busy):
+        if self._due or not self._turns.defers(self):
             return self._read()
-        self._held = True
         super().stopReading()
-        turns.wait(self)
+        self._hold()
         return None
 
+    def _hold(self) -> None:
+        self._held = True
+        self._turns.wait(self)
+
+    def _listen(self) -> None:
+        """Have the loop tell when there is something to read."""
+        AS_CLIENT.run(super().startReading)
+
     def _dataReceived(self, data: bytes | None) -> Any:
+        self.new = False
         self._filled = len(data or b"") == self.bufferSize
         return super()._dataReceived(data)
 
@@ -159,18 +182,17 @@ class PacedConnection(Server):
         """Its turn has come. It may have been closed meanwhile, or its reader may want no more for now."""
         self._held = False
         if self.connected and self._wanted:
-            began = time.thread_time()
-            AS_CLIENT.run(super().startReading)
             self._due = True
             # What the reactor does with a connection that has something to read, errors included.
             self.reactor._readOrWrite(self, True)
             self._due = False
-            self._turns.spent(time.thread_time() - began)
+            # Its reader may have stopped and started several times, which then costs nothing.
+            if self.connected and self._wanted:
+                self._listen()
 
     def _read(self) -> Any:
         # Of this thread: what others make it wait is not this connection's doing.
         began = time.thread_time()
-        self.new = False
         try:
             return super().doRead()
         finally:
@@ -178,8 +200,7 @@ class PacedConnection(Server):
             self._debt_s = max(0.0, self._debt_s - (now - self._read_at) * BUSY_SHARE) + seconds
             self._read_at = now
             self._size_next(seconds)
-            if not self._due:
-                self._turns.spent(seconds)
+            self._turns.spent(seconds)
 
     def _size_next(self, seconds: float) -> None:
         """Choose the size of the next read by how long this one took."""

@@ -63,11 +63,24 @@ _TWISTED_ATTRIBUTES = tuple(TwistedTransport.__annotations__)
 class FramedPipe(ABC):
     """A WebSocket that takes finished frames."""
 
-    __slots__ = ("_shut", "direct")
+    __slots__ = ("_held", "_shut", "direct")
 
     def __init__(self) -> None:
         self._shut = False
+        #: What is kept to be written in one piece; None while nothing is kept.
+        self._held: list[bytes] | None = None
         self.direct: Callable[[bytes], int] | None = None
+
+    def hold(self) -> None:
+        if self._held is None:
+            self._held = []
+        # Nothing may pass what is held.
+        self.direct = None
+
+    def release(self) -> None:
+        held, self._held = self._held, None
+        if held:
+            self._put(b"".join(held))
 
     def write(self, message: WireMessage) -> None:
         self.put(message.frame)
@@ -76,15 +89,23 @@ class FramedPipe(ABC):
         self.put(binary_frame(data))
 
     def shut(self) -> None:
+        self.release()
         # Nothing may follow a close frame.
         self._shut = True
+
+    def put(self, data: bytes) -> None:
+        """Hand over bytes that are framed already."""
+        if self._held is None:
+            self._put(data)
+        else:
+            self._held.append(data)
 
     @abstractmethod
     def offer(self, bundle: Bundle, room: int) -> bool: ...
 
     @abstractmethod
-    def put(self, data: bytes) -> None:
-        """Hand over bytes that are framed already."""
+    def _put(self, data: bytes) -> None:
+        """Write behind what was written before."""
 
 
 class TwistedPipe(FramedPipe):
@@ -113,7 +134,7 @@ class TwistedPipe(FramedPipe):
         self.put(bundle.frame)
         return True
 
-    def put(self, data: bytes) -> None:
+    def _put(self, data: bytes) -> None:
         transport = self._transport
         if self._shut or transport.disconnecting or not transport.connected:
             return
@@ -140,8 +161,8 @@ class SolePipe(TwistedPipe):
 
     __slots__ = ()
 
-    def put(self, data: bytes) -> None:
-        super().put(data)
+    def _put(self, data: bytes) -> None:
+        super()._put(data)
         transport = self._transport
         over = self._shut or transport.disconnecting or not transport.connected
         self.direct = None if over or transport.dataBuffer or transport._tempDataBuffer else self._send
@@ -171,11 +192,13 @@ class AsyncioPipe(FramedPipe):
     def offer(self, bundle: Bundle, room: int) -> bool:
         if self._transport.get_write_buffer_size() > room:
             return False
-        if not self._shut and not self._is_closing():
+        if self._held is not None:
+            self._held.append(bundle.frame)
+        elif not self._shut and not self._is_closing():
             self._write(bundle.frame)
         return True
 
-    def put(self, data: bytes) -> None:
+    def _put(self, data: bytes) -> None:
         if not self._shut and not self._is_closing():
             self._write(data)
 
@@ -202,6 +225,12 @@ class QueuedPipe(ABC):
 
     def write_binary(self, data: bytes) -> None:
         self._put(data, len(data))
+
+    def hold(self) -> None:  # noqa: B027 - packets leave one by one, or all that wait at once
+        """Nothing is to be joined here."""
+
+    def release(self) -> None:  # noqa: B027
+        """There is nothing that was held."""
 
     def shut(self) -> None:
         self._shut = True

@@ -114,8 +114,14 @@ class SocketIOApp:
         if namespace == MAIN:
             self.connection.client_sid = socket.sid
         self._cancel_timer()
-        self.send(self.server.accept(namespace, socket.sid))
-        await handler.connected(socket, auth)
+        pipe = self.connection.pipe
+        # The greeting leaves with the answer.
+        pipe.hold()
+        try:
+            self.send(self.server.accept(namespace, socket.sid))
+            await handler.connected(socket, auth)
+        finally:
+            pipe.release()
 
     def upgraded(self) -> None:
         for namespace, socket in self._sockets.items():

@@ -136,11 +136,15 @@ class Subscriber:
             if options.resume:
                 # A member that tells its place gets all that follows it, and nothing else meanwhile.
                 self._hub.leave(session, name)
+            # What is at hand leaves with the answer.
+            session.pipe.hold()
             session.emit("subscribed", place.answer)
             if snapshot is not None:
                 session.emit("execution_snapshot", snapshot_payload(name, snapshot))
             if place.missed is not None:
                 session.tell_missed(place.missed)
+            if place.offset is not None:
+                session.pipe.release()
             after = await self._replay_deep(session, name, place, options)
             # One step from here on.
             if _goes_on(session, name):
@@ -150,6 +154,7 @@ class Subscriber:
                 session.emit("subscription_revoked", subscription(name) | {"code": errors.INSUFFICIENT_SCOPE.code})
             return place.answer
         finally:
+            session.pipe.release()
             if not joined:
                 self._hub.release(name)
 

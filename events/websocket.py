@@ -142,8 +142,13 @@ class WebSocket:
     def start(self, application: Application, scope: Scope) -> None:
         """Run the application on this socket."""
         self.inflow.put({"type": "websocket.connect"})
-        self._task = asyncio.ensure_future(application({**scope, "about": self._about}, self.inflow.get, self.send))
+        self._task = asyncio.ensure_future(application({**scope, "about": self._about}, self.receive, self.send))
         self._task.add_done_callback(self._ended)
+
+    async def receive(self) -> Message:
+        """ASGI's `receive`."""
+        self.pipe.release()
+        return await self.inflow.get()
 
     async def send(self, message: Message) -> None:
         """ASGI's `send`. Does nothing on a connection that is gone."""
@@ -160,6 +165,9 @@ class WebSocket:
     def _accept(self) -> None:
         if self._state is State.CONNECTING:
             self._state = State.OPEN
+            if not self.inflow.awaited:
+                # What the application says to begin with leaves with the answer.
+                self.pipe.hold()
             self._write(handshake_answer(self._key))
             self._key = b""
 

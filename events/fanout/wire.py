@@ -161,6 +161,12 @@ class Pipe(Protocol):
     def pending(self) -> int:
         """Bytes that were handed over and have not left this process yet."""
 
+    def hold(self) -> None:
+        """Keep what is written from now on until `release`, so that it leaves in as few writes as the pipe can; to be released
+        before anything is waited for. Holding or releasing twice changes nothing."""
+
+    def release(self) -> None: ...
+
     def write(self, message: WireMessage) -> None: ...
 
     def offer(self, bundle: Bundle, room: int) -> bool:

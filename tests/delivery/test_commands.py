@@ -86,6 +86,26 @@ async def test_every_dialect_gets_the_same_events(world: Stage, dialect: Dialect
     assert client.told_of("recent_events")[0]["events"] == client.told_of("workflow_event")
 
 
+async def test_recent_events_leave_with_the_answer(world: Stage) -> None:
+    await world.flow(event())
+    client = await world.client()
+    first = await world.client()
+    await world.subscribe(first)
+    client.pipe.pieces.clear()
+    await world.subscribe(client)
+    assert [name for name, _ in client.told][-2:] == ["subscribed", "recent_events"]
+    assert (client.pipe.pieces, client.pipe.held) == ([2], False)
+
+
+async def test_no_greeting_waits_for_a_token_to_be_checked(world: Stage) -> None:
+    guard(world, require_auth=True, auth_tokens=(TOKEN,))
+    client = Client(SessionLimits())
+    client.pipe.hold()
+    await world.commands.connect(client.session, {"token": TOKEN})
+    assert [name for name, _ in client.told] == ["connected", "auth_response"]
+    assert client.pipe.pieces == [1, 1]
+
+
 # -- authentication ------------------------------------------------------------------------------------------------------
 
 

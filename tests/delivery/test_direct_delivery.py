@@ -136,3 +136,24 @@ async def test_a_connection_that_is_lost_is_no_failure(scene: Scene) -> None:
     scene.transport.connected = 0
     await scene.deliver(2)
     assert (scene.queued, scene.session.lagging) == (b"", False)
+
+
+async def test_what_is_held_leaves_in_one_piece_and_nothing_passes_it(scene: Scene) -> None:
+    scene.shake_hands()
+    scene.pipe.hold()
+    scene.pipe.put(b"answer")
+    live = frames(await scene.deliver(1))
+    assert (scene.pipe.offers, scene.read()) == (1, b"")
+    scene.pipe.release()
+    assert scene.read() == b"answer" + live
+    assert frames(await scene.deliver(1)) == scene.read()
+    assert scene.pipe.offers == 1
+
+
+async def test_what_was_held_leaves_before_the_end(scene: Scene) -> None:
+    scene.pipe.hold()
+    scene.pipe.put(HANDSHAKE)
+    scene.pipe.shut()
+    scene.pipe.put(b"too late")
+    assert scene.read() == HANDSHAKE
+    assert scene.pipe.direct is None

@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from events import pacing
+from events.clients_last import ClientsLastLoop
 from events.pacing import ReadingTurns
 from events.turns import CROWD, Turns
 
@@ -93,6 +94,25 @@ async def test_of_a_crowd_that_comes_at_once_more_are_read_in_a_turn_within_the_
         client.arrive()
     await loop.go_on(1)
     assert sum(bool(client.read_in) for client in dear) == 1
+
+
+def test_where_clients_stand_in_a_line_only_those_that_come_and_those_that_are_busy_wait() -> None:
+    async def deferred() -> list[bool]:
+        turns, loop = ReadingTurns(), Loop()
+        quiet, new, busy = (
+            FakeConnection(turns, loop, 0.0, new=new, busy=busy) for new, busy in ((False, False), (True, False), (False, True))
+        )
+        turns.spent(pacing.MOST_S)
+        alone = turns.defers(new)  # type: ignore[arg-type]
+        FakeConnection(turns, loop, 0.0, new=True).arrive()
+        return [alone, *(turns.defers(each) for each in (quiet, new, busy))]  # type: ignore[arg-type]
+
+    line = ClientsLastLoop()
+    try:
+        assert line.run_until_complete(deferred()) == [False, False, True, True]
+    finally:
+        line.close()
+    assert asyncio.run(deferred()) == [True, True, True, True]
 
 
 class Beginners:

@@ -22,6 +22,8 @@ class Namespace:
 
     async def connected(self, socket: Socket, auth: Mapping[str, Any]) -> None:
         self.sid = socket.sid
+        if "greet" in auth:
+            socket.emit("hello")
 
     async def event(self, socket: Socket, name: str, args: Sequence[Any], ack_id: int | None) -> None:
         """Nothing to answer."""
@@ -48,3 +50,12 @@ async def test_a_client_is_known_by_its_socket_in_the_main_namespace_once_it_is_
     await connection.app.message("0/other,")
     assert other.sid != main.sid
     assert connection.client_sid == main.sid
+
+
+async def test_a_greeting_leaves_with_the_answer() -> None:
+    endpoint = EngineEndpoint(lambda connection: SocketIOApp(connection, {"/": Namespace()}, 1_000), EngineConfig())
+    pipe = RecordingPipe()
+    connection = endpoint.create("websocket", pipe, ClientInfo("192.0.2.1"))
+    await connection.app.message('0{"greet":true}')
+    assert [message.text for message in pipe.messages][1:] == ['42["hello"]']
+    assert (pipe.pieces, pipe.held) == ([2], False)

@@ -137,6 +137,28 @@ async def test_messages_go_both_ways_and_straight_to_the_connection(world: World
     assert world.client.recv(100) == pong_frame(b"there?") + text_frame("ö".encode())
 
 
+async def test_what_the_application_says_first_leaves_with_the_answer(world: World) -> None:
+    heard: list[bytes] = []
+
+    async def application(scope: dict[str, Any], receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": "hello"})
+        with pytest.raises(BlockingIOError):
+            world.client.recv(1_000)
+        heard.append(b"")
+        await receive()
+
+    world.client.setblocking(False)
+    WebSocketHouse(application, LIMITS, world.refused.append).open(world.connection, {"type": "websocket"}, KEY)
+    await turns()
+    assert heard == [b""]
+    assert world.client.recv(1_000) == handshake_answer(KEY) + text_frame(b"hello")
+    assert world.is_direct()
+    world.socket.cancel()
+    await turns()
+
+
 async def test_a_refused_client_gets_403_and_an_end(world: World) -> None:
     await world.socket.send({"type": "websocket.close"})
     assert world.client.recv(1_000) == REFUSED

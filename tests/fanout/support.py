@@ -30,7 +30,10 @@ NOON = 1_700_000_000.0
 
 
 class RecordingPipe:
-    """A way out that keeps what it is given. While `stalled`, nothing leaves, as with a client that does not read."""
+    """A way out that keeps what it is given. While `stalled`, nothing leaves, as with a client that does not read.
+
+    pieces: of how many messages each piece is in which they leave
+    """
 
     direct = None
 
@@ -38,6 +41,8 @@ class RecordingPipe:
         self.messages: list[WireMessage] = []
         self.bundles: list[Bundle] = []
         self.binary: list[bytes] = []
+        self.pieces: list[int] = []
+        self.held = False
         self.writes = 0
         self.stalled = False
         self.pending = 0
@@ -55,6 +60,14 @@ class RecordingPipe:
             self._take(message)
         return True
 
+    def hold(self) -> None:
+        if not self.held:
+            self.held = True
+            self.pieces.append(0)
+
+    def release(self) -> None:
+        self.held = False
+
     def write_binary(self, data: bytes) -> None:
         self.writes += 1
         self.binary.append(data)
@@ -66,6 +79,10 @@ class RecordingPipe:
 
     def _take(self, message: WireMessage) -> None:
         self.messages.append(message)
+        if self.held:
+            self.pieces[-1] += 1
+        else:
+            self.pieces.append(1)
         if self.stalled:
             self.pending += len(message.payload)
 
