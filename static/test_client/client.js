@@ -301,7 +301,7 @@ onClick("share", async () => {
 
 const view = readView(location.search);
 byId("url").value = view.url ?? location.origin;
-if (view.transport in TRANSPORTS) byId("transport").value = view.transport;
+if (Object.hasOwn(TRANSPORTS, view.transport)) byId("transport").value = view.transport;
 if (["timeline", "executions"].includes(view.tab)) tabs.show(view.tab);
 for (const { kind, id } of view.wanted) subscriptions.add(kind, id);
 meters.paint();

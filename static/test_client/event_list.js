@@ -17,7 +17,8 @@ const TONES = {
 
 function toneOf(event) {
   if (event.type === "execution_completed" && event.status === "failed") return ["bad", "■"];
-  return TONES[event.type] ?? ["custom", "◆"];
+  // A publisher's type may be called as something that every object has, such as "constructor".
+  return Object.hasOwn(TONES, event.type) ? TONES[event.type] : ["custom", "◆"];
 }
 
 export class EventList {

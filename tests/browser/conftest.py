@@ -7,6 +7,7 @@ import secrets
 import shutil
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -34,9 +35,9 @@ class Deployment:
     b: Server
 
 
-@pytest.fixture(scope="package")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    with RedisServer() as redis, Stack(tmp_path_factory.mktemp("browser"), redis) as stack:
+@contextmanager
+def deployed(folder: Path) -> Iterator[Deployment]:
+    with RedisServer() as redis, Stack(folder, redis) as stack:
         assert stack.manage("bootstrap").wait() == 0
         stack.runbus()
         a, b = stack.serve(wait=False), stack.serve(wait=False)
@@ -50,6 +51,12 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         # All at once: one after the other takes longer.
         for program in stack.programs:
             program.signal(signal.SIGTERM)
+
+
+@pytest.fixture(scope="package")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    with deployed(tmp_path_factory.mktemp("browser")) as running:
+        yield running
 
 
 @pytest.fixture(scope="package")

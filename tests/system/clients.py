@@ -260,8 +260,9 @@ class PlainClient(Recorder):
         self._ids = itertools.count(1)
         self.code = 0
 
-    async def connect(self, ws_url: str) -> "PlainClient":
-        self._socket = await connect(f"{ws_url}/ws/events", max_size=None, open_timeout=DEADLINE_S)
+    async def connect(self, ws_url: str, **options: Any) -> "PlainClient":
+        """`options` are those of `websockets`, such as `user_agent_header`."""
+        self._socket = await connect(f"{ws_url}/ws/events", max_size=None, open_timeout=DEADLINE_S, **options)
         self._reader = asyncio.create_task(self._read(self._socket))
         return self
 
