@@ -189,11 +189,6 @@ class ExecutionsApi(ProtectedView):
             return Response(body, status.HTTP_503_SERVICE_UNAVAILABLE, headers={"Retry-After": str(RETRY_AFTER_S)})
         return super().handle_exception(exc)
 
-    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
-        finished = super().finalize_response(request, response, *args, **kwargs)
-        finished.headers["Cache-Control"] = "no-store"
-        return finished
-
 
 class ExecutionListView(ExecutionsApi):
     """Running and recently finished executions."""

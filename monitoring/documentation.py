@@ -6,9 +6,10 @@ from django.urls import reverse
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.exceptions import NotAuthenticated
 
-from events.access.http import Authenticated, BearerToken, StaffSession
+from events.access.http import Authenticated, BearerToken, StaffSession, unstored
 
 
+@unstored
 class SchemaView(SpectacularAPIView):
     """The OpenAPI schema."""
 
@@ -16,6 +17,7 @@ class SchemaView(SpectacularAPIView):
     permission_classes = [Authenticated]
 
 
+@unstored
 class DocsView(SpectacularSwaggerSplitView):
     """The page. Whoever may not see it is asked to log in: a browser cannot be told to send a token."""
 

@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from events.access.http import BearerToken, MayReadMetrics, ProtectedView, StaffSession, may_read_metrics
+from events.access.http import BearerToken, MayReadMetrics, ProtectedView, StaffSession, may_read_metrics, unstored
 from events.stats import Health, Unavailable, health, reported, snapshot
 from monitoring.prometheus import CONTENT_TYPES, render
 from monitoring.serializers import HealthSerializer, MetricsSerializer, ReadySerializer, StatusSerializer, UnavailableSerializer
@@ -74,16 +74,12 @@ class AlwaysJSON(BaseContentNegotiation):
         return renderer, renderer.media_type
 
 
+@unstored
 class UncachedJSON(APIView):
     """What the three views have in common."""
 
     renderer_classes = [JSONRenderer]
     content_negotiation_class = AlwaysJSON
-
-    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
-        finished: Response = super().finalize_response(request, response, *args, **kwargs)
-        finished.headers["Cache-Control"] = "no-store"
-        return finished
 
 
 class OpenView(UncachedJSON):

@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Final
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser, AnonymousUser
 from django.db import DatabaseError
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import cache_control
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import status
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
@@ -149,6 +151,11 @@ def require_topic(request: Request, topic: str) -> None:
         raise ScopeMissing(topic)
 
 
+#: Of a view's class: no cache keeps its answers, which are for whoever asked.
+unstored: Final = method_decorator(cache_control(no_store=True), name="dispatch")
+
+
+@unstored
 class ProtectedView(APIView):
     """A view for those who may. Every failure is an object with a `message`, also those of the framework."""
 

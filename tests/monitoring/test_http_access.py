@@ -149,3 +149,15 @@ def test_the_login_leads_nowhere_else(client: Client, db: None, page: str) -> No
     User.objects.create_superuser("operator", password="right")
     form = {"username": "operator", "password": "right", "next": page}
     assert client.post("/admin/login/", form).headers["Location"] == "/admin/"
+
+
+@pytest.mark.usefixtures("db")
+@pytest.mark.parametrize(
+    "path", [*GUARDED, *DOCUMENTATION, "/api/emergency", "/api/events", "/health", "/health/ready", "/status"]
+)
+def test_no_cache_keeps_an_answer_and_no_page_frames_it(client: Client, operator: Client, path: str) -> None:
+    for asking, headers in ((client, {}), (client, bearer("secret")), (operator, {})):
+        response = asking.get(path, headers=headers)
+        assert response.headers["Cache-Control"] == "no-store"
+        assert response.headers["X-Frame-Options"] == "DENY"
+        assert "frame-ancestors 'none'" in response.headers["Content-Security-Policy"]
