@@ -200,8 +200,7 @@ def _check_rate(request: Request, events: int) -> None:
     rate = settings.EVENTS.access.publish_per_s
     wait_s = _published(rate).take(key, time.monotonic(), events) if key else 0
     if wait_s:
-        if server.process is not None:
-            server.process.hub.counters.count("refused", "publishing")
+        server.count("refused", "publishing")
         raise Throttled(wait_s, f"Your address publishes more than {rate:g} events per second (WS_PUBLISH_EVENTS_PER_S).")
 
 

@@ -178,7 +178,7 @@ class CommandHandler:
     async def _authenticate(self, session: Session, data: Any) -> Payload:
         token = _object(data, "token").get("token")
         try:
-            with attempt(session.client.address, self._config):
+            with attempt(session.client.address, self._config, _token_in(token)):
                 grant = await self._identify(session, token)
         except TooManyAttempts as refusal:
             self._hub.counters.count("refused", "attempts")
@@ -333,12 +333,17 @@ _WITHDRAWN = {
 }
 
 
+def _token_in(token: Any) -> str:
+    """What may be a token; empty for anything else."""
+    return token if isinstance(token, str) and len(token) <= MAX_TOKEN_LENGTH else ""
+
+
 def _checked_token(token: Any) -> str:
     if token is None:
         raise CommandError(errors.MISSING_FIELD, "token is missing.", "token")
     if not isinstance(token, str) or not token:
         raise CommandError(errors.INVALID_FIELD, "token must be a string, and not empty.", "token")
-    if len(token) > MAX_TOKEN_LENGTH:
+    if not _token_in(token):
         message = f"token has {len(token)} characters; at most {MAX_TOKEN_LENGTH} are taken."
         raise CommandError(errors.INVALID_FIELD, message, "token")
     return token

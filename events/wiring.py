@@ -399,6 +399,11 @@ class ServerSlot:
             self.process.start()
         return self.process
 
+    def count(self, kind: str, value: str) -> None:
+        """Count something that happened in a view, where a server process counts."""
+        if self.process is not None:
+            self.process.hub.counters.count(kind, value)
+
     async def stop(self) -> None:
         """Stop the process if there is one."""
         process, self.process = self.process, None

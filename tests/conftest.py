@@ -47,7 +47,8 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
 
 @pytest.fixture(autouse=True)
 def _nobody_has_guessed_yet() -> None:
-    """Wrong tokens are remembered by the process; those of one test are not another's."""
-    from events.access.attempts import failures
+    """Tokens are remembered by the process, wrong ones and right ones; those of one test are not another's."""
+    from events.access.attempts import failures, right_tokens
 
     failures.cache_clear()
+    right_tokens.cache_clear()

@@ -29,6 +29,9 @@ from events.domain.topics import ALL
 from events.ports import Unavailable
 from events.wiring import server
 
+#: As what it is counted what became of a token.
+KIND: Final = "http_authentications"
+
 MESSAGES: Final = {
     Reason.INVALID: "The token is not valid.",
     Reason.EXPIRED: "The token has expired: get a new one.",
@@ -60,25 +63,20 @@ class BearerToken(BaseAuthentication):
         if not settings.EVENTS.require_auth or scheme.lower() != "bearer":
             return None
         try:
-            with attempt(request.META.get("REMOTE_ADDR", ""), settings.EVENTS):
-                grant = identify(token.strip(), settings.EVENTS)
-            _count("valid")
+            token = token.strip()
+            with attempt(request.META.get("REMOTE_ADDR", ""), settings.EVENTS, token):
+                grant = identify(token, settings.EVENTS)
+            server.count(KIND, "valid")
             return AnonymousUser(), grant
         except TooManyAttempts as refusal:
-            _count("too_many_attempts")
+            server.count(KIND, "too_many_attempts")
             raise Throttled(refusal.wait_s, str(refusal)) from None
         except TokenRefused as refusal:
-            _count(refusal.reason.value)
+            server.count(KIND, refusal.reason.value)
             raise AuthenticationFailed(MESSAGES[refusal.reason], refusal.reason.value) from None
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
-
-
-def _count(result: str) -> None:
-    """What became of a token, where a server process counts."""
-    if server.process is not None:
-        server.process.hub.counters.count("http_authentications", result)
 
 
 class StaffSession(SessionAuthentication):

@@ -40,15 +40,14 @@ class LoginForm(AdminAuthenticationForm):
     def _checked(self) -> dict[str, Any]:
         address = self.request.META.get("REMOTE_ADDR", "") if self.request is not None else ""
         try:
-            with attempt(address, settings.EVENTS, "password", _is_wrong):
+            with attempt(address, settings.EVENTS, kind="password", is_wrong=_is_wrong):
                 return super().clean()
         except ValidationError:
             # What was typed is not logged: it may be a password in the wrong field.
             log.info("login_failed", address=address)
             raise
         except TooManyAttempts as refusal:
-            if server.process is not None:
-                server.process.hub.counters.count("refused", "attempts")
+            server.count("refused", "attempts")
             raise ValidationError(str(refusal), code="too_many_attempts") from None
 
 

@@ -10,8 +10,8 @@ from events.limits.rate import MAX_KEYS
 FIRST_S: Final = 1.0
 LONGEST_S: Final = 60.0
 
-#: A key without failures for so long is as good as new.
-FORGET_S: Final = 600.0
+#: One failure is forgiven for each so long without another one.
+FORGIVE_S: Final = 60.0
 
 
 @dataclass(slots=True)
@@ -19,10 +19,18 @@ class _Failures:
     count: int = 0
     last: float = 0.0
     until: float = 0.0
+    #: A try is under way, of a key that has to take them one at a time.
+    trying: bool = False
+
+    def left(self, now: float) -> int:
+        """Those that are not forgiven."""
+        return max(0, self.count - int((now - self.last) / FORGIVE_S))
 
 
 class Backoff:
-    """Failures per key, for example an address. `allowed` of them are free; after that each one has to be waited out.
+    """Failures per key, for example an address. `allowed` of them are free; after that each one has to be waited out, and one
+    is tried at a time, or whoever tries many at once would not have to wait for any. Nothing but time makes good: were it a
+    success, who can have one whenever he likes could try everything else in between.
 
     Times are seconds of one monotonic clock. The keys whose last failure is oldest are forgotten first.
     """
@@ -32,17 +40,31 @@ class Backoff:
         self._max_keys = max_keys
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
 
-    def wait_s(self, key: str, now: float) -> float:
-        """Seconds until this key may try again; 0 when it may now."""
+    def begin(self, key: str, now: float) -> float:
+        """Begin a try, and return 0: `end` is to be called once. Or begin nothing, and return the seconds until this key may
+        try again."""
         failures = self._failures.get(key)
-        return max(0.0, failures.until - now) if failures is not None else 0.0
+        if failures is None:
+            return 0.0
+        if failures.until > now:
+            return failures.until - now
+        if failures.left(now) >= self._allowed:
+            if failures.trying:
+                return FIRST_S
+            failures.trying = True
+        return 0.0
 
-    def failed(self, key: str, now: float) -> None:
-        """A try failed."""
-        failures = self._failures.pop(key, None)
-        if failures is None or now - failures.last > FORGET_S:
-            failures = _Failures()
-        failures.count += 1
+    def end(self, key: str, now: float, *, failed: bool) -> None:
+        """A try that was begun is over."""
+        if failed:
+            self._fail(key, now)
+        failures = self._failures.get(key)
+        if failures is not None:
+            failures.trying = False
+
+    def _fail(self, key: str, now: float) -> None:
+        failures = self._failures.pop(key, None) or _Failures()
+        failures.count = failures.left(now) + 1
         failures.last = now
         beyond = failures.count - self._allowed
         if beyond > 0:
@@ -51,10 +73,6 @@ class Backoff:
         self._failures[key] = failures
         if len(self._failures) > self._max_keys:
             self._failures.popitem(last=False)
-
-    def succeeded(self, key: str) -> None:
-        """A try succeeded: this key's failures are forgotten."""
-        self._failures.pop(key, None)
 
     def __len__(self) -> int:
         return len(self._failures)

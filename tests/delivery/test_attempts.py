@@ -55,11 +55,35 @@ async def test_who_guesses_has_to_wait_and_nobody_else(world: Stage) -> None:
     assert world.hub.counters.labelled["refused:attempts"] == 2
 
 
-async def test_a_right_token_makes_good(world: Stage) -> None:
+async def test_who_has_a_token_cannot_guess_others_in_between(world: Stage) -> None:
     client = await client_at(world, "192.0.2.1")
-    for _ in range(5):
-        assert [await authenticate(world, client, "wrong") for _ in range(3)] == [False] * 3
+    for number in range(4):
         assert await authenticate(world, client, TOKEN) is True
+        assert await authenticate(world, client, f"guess-{number}") is False
+    assert await authenticate(world, client, TOKEN + "-2") == "too_many_attempts"
+
+
+async def test_a_token_that_was_right_at_an_address_is_right_while_others_guess_there(world: Stage) -> None:
+    office, guesser = await client_at(world, "192.0.2.1"), await client_at(world, "192.0.2.1")
+    assert await authenticate(world, office, TOKEN) is True
+    assert [await authenticate(world, guesser, f"guess-{number}") for number in range(4)] == [False] * 4
+    assert await authenticate(world, guesser, "guess") == "too_many_attempts"
+    assert await authenticate(world, await client_at(world, "192.0.2.1"), TOKEN) is True
+    # At another address it is as good as any other.
+    stranger = await client_at(world, "192.0.2.2")
+    assert [await authenticate(world, stranger, f"guess-{number}") for number in range(4)] == [False] * 4
+    assert await authenticate(world, stranger, TOKEN) == "too_many_attempts"
+
+
+async def test_who_guesses_many_at_once_gets_one_looked_at(world: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000.0
+    monkeypatch.setattr("events.access.attempts.time.monotonic", lambda: now)
+    clients = [await client_at(world, "192.0.2.1") for _ in range(8)]
+    for number in range(4):
+        assert await authenticate(world, clients[0], f"guess-{number}") is False
+    now += 1.0
+    guesses = (authenticate(world, client, f"at-once-{number}") for number, client in enumerate(clients))
+    assert sorted(await asyncio.gather(*guesses), key=str) == [False, *["too_many_attempts"] * 7]
 
 
 async def test_a_token_has_so_many_connections(world: Stage) -> None:

@@ -1,39 +1,67 @@
 """Waiting times after failures."""
 
-from events.limits.backoff import FORGET_S, LONGEST_S, Backoff
+from events.limits.backoff import FIRST_S, FORGIVE_S, LONGEST_S, Backoff
+
+
+def fail(backoff: Backoff, key: str, now: float) -> None:
+    backoff.begin(key, now)
+    backoff.end(key, now, failed=True)
+
+
+def wait_s(backoff: Backoff, key: str, now: float) -> float:
+    """What a try would be told, which then succeeds."""
+    waited = backoff.begin(key, now)
+    if not waited:
+        backoff.end(key, now, failed=False)
+    return waited
 
 
 def test_some_failures_are_free_and_then_the_wait_doubles() -> None:
     backoff, waits = Backoff(allowed=2), []
-    for now in range(0, 1_000, 100):
-        backoff.failed("a", float(now))
-        waits.append(backoff.wait_s("a", float(now)))
+    for now in (0.0, 1.0, 2.0, 3.0, 6.0, 10.0, 20.0, 40.0, 80.0, 140.0):
+        fail(backoff, "a", now)
+        waits.append(wait_s(backoff, "a", now))
     assert waits == [0, 0, 1, 2, 4, 8, 16, 32, LONGEST_S, LONGEST_S]
-    assert backoff.wait_s("a", 930.0) == 30.0
-    assert backoff.wait_s("a", 960.0) == 0
-    assert backoff.wait_s("b", 930.0) == 0
+    assert wait_s(backoff, "b", 140.0) == 0
+    assert wait_s(backoff, "a", 200.0) == 0
 
 
 def test_any_number_of_failures_can_be_counted() -> None:
     backoff = Backoff(allowed=0)
     for now in range(5_000):
-        backoff.failed("a", float(now))
-    assert backoff.wait_s("a", 4_999.0) == LONGEST_S
+        backoff.end("a", float(now), failed=True)
+    assert wait_s(backoff, "a", 4_999.0) == LONGEST_S
 
 
-def test_success_and_time_make_good() -> None:
-    backoff = Backoff(allowed=0)
-    backoff.failed("a", 0.0)
-    backoff.succeeded("a")
-    assert backoff.wait_s("a", 0.0) == 0
-    for now in (0.0, 1.0, FORGET_S + 2.0):
-        backoff.failed("a", now)
-    assert backoff.wait_s("a", FORGET_S + 2.0) == 1.0
+def test_time_makes_good_and_success_does_not() -> None:
+    backoff = Backoff(allowed=2)
+    for _ in range(3):
+        fail(backoff, "a", 0.0)
+        assert wait_s(backoff, "b", 0.0) == 0
+    assert wait_s(backoff, "a", 1.0) == 0
+    fail(backoff, "a", 1.0)
+    assert wait_s(backoff, "a", 1.0) == 2
+    # Of four, three are forgiven by then.
+    later = 1.0 + 3 * FORGIVE_S
+    fail(backoff, "a", later)
+    assert wait_s(backoff, "a", later) == 0
+    fail(backoff, "a", later)
+    assert wait_s(backoff, "a", later) == FIRST_S
+
+
+def test_who_has_failed_too_often_tries_one_at_a_time() -> None:
+    backoff = Backoff(allowed=1)
+    assert [backoff.begin("a", 0.0) for _ in range(3)] == [0, 0, 0]
+    for _ in range(3):
+        backoff.end("a", 0.0, failed=True)
+    assert [backoff.begin("a", 4.0) for _ in range(3)] == [0, FIRST_S, FIRST_S]
+    backoff.end("a", 5.0, failed=False)
+    assert wait_s(backoff, "a", 5.0) == 0
 
 
 def test_memory_is_bounded_and_the_oldest_failure_goes() -> None:
     backoff = Backoff(allowed=0, max_keys=2)
     for key in ("a", "b", "c"):
-        backoff.failed(key, 0.0)
+        fail(backoff, key, 0.0)
     assert len(backoff) == 2
-    assert [backoff.wait_s(key, 0.0) for key in ("a", "b", "c")] == [0, 1, 1]
+    assert [wait_s(backoff, key, 0.0) for key in ("a", "b", "c")] == [0, 1, 1]
