@@ -109,8 +109,12 @@ class AccessTokenAdmin(TokenModelAdmin):
 class RevokedLoginAdmin(LoginModelAdmin):
     """Signed tokens that were revoked before their end."""
 
-    list_display = ("token_id", "revoked_at")
+    list_display = ("token_id", "revoked_at", "expires_at")
     search_fields = ("token_id",)
+
+    def save_model(self, request: HttpRequest, obj: RevokedLogin, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        store.forget_ended_logins()
 
     def has_change_permission(self, request: HttpRequest, obj: RevokedLogin | None = None) -> bool:
         return False

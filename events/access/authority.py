@@ -60,6 +60,10 @@ class Authority:
                 del self._cache[key]
         return found
 
+    async def note_ends(self, ends: Mapping[str, float]) -> None:
+        """As `events.access.store.note_ends`. Raises `Unavailable`."""
+        await self._in_use.ask(store.note_ends, ends)
+
     def close(self) -> None:
         """End the threads; what they are asked meanwhile is let go."""
         self._given.close()

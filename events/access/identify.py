@@ -16,6 +16,6 @@ def identify(token: str, config: EventsConfig) -> Grant:
         return store.find(token)
     if config.jwt.enabled and signed.looks_signed(token):
         grant = signed.verify(token, config.jwt)
-        store.check_login(grant.token_id)
+        store.check_login(grant)
         return grant
     raise TokenRefused

@@ -46,10 +46,14 @@ class AccessToken(models.Model):
 
 
 class RevokedLogin(models.Model):
-    """A signed token that was revoked before its end, by the id that lists and logs show."""
+    """A signed token that was revoked before its end, by the id that lists and logs show.
+
+    expires_at: its end, as soon as it is known; then it is kept no longer than that
+    """
 
     token_id = models.CharField(primary_key=True, max_length=64)
     revoked_at = models.DateTimeField("revoked", auto_now_add=True)
+    expires_at = models.DateTimeField("expires", null=True, editable=False)
 
     objects: ClassVar[models.Manager["RevokedLogin"]] = models.Manager()
 

@@ -10,7 +10,7 @@ import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import structlog
@@ -33,6 +33,9 @@ LOGIN_PREFIX: Final = "jwt-"
 
 #: The time of the last use is written at most so often.
 USED_INTERVAL: Final = timedelta(minutes=1)
+
+#: A revoked signed token is known for so long after its end. `WS_JWT_LEEWAY_S` is a part of the end, and may be made larger.
+KEPT_AFTER_END: Final = timedelta(hours=1)
 
 #: Ids in one query.
 CHUNK: Final = 500
@@ -79,6 +82,8 @@ def revoke(token_id: str) -> None:
     """
     if token_id.startswith(LOGIN_PREFIX):
         RevokedLogin.objects.get_or_create(token_id=token_id)
+        # What is revoked is all that makes them more.
+        forget_ended_logins()
     elif not AccessToken.objects.filter(pk=token_id).exists():
         raise UnknownToken(_why_unknown(token_id))
     else:
@@ -116,9 +121,11 @@ def find(text: str) -> Grant:
     return grant
 
 
-def check_login(token_id: str) -> None:
+def check_login(grant: Grant) -> None:
     """Raises `TokenRefused` when a signed token was revoked before its end, and `Unavailable`."""
-    if token_id in current([token_id]):
+    if grant.token_id in current([grant.token_id]):
+        if grant.expires_at is not None:
+            note_ends({grant.token_id: grant.expires_at})
         raise TokenRefused(Reason.REVOKED)
 
 
@@ -135,6 +142,22 @@ def current(ids: Sequence[str]) -> Mapping[str, Grant | Reason]:
         for part in _chunks(logins):
             found |= {login.pk: Reason.REVOKED for login in RevokedLogin.objects.filter(pk__in=part)}
     return found
+
+
+def note_ends(ends: Mapping[str, float]) -> None:
+    """Remember when revoked tokens would have ended, in Unix seconds by their ids: who revokes one need not know, and who uses
+    one does. Ids of other tokens are ignored. Not worth a failure."""
+    try:
+        for token_id, end in ends.items():
+            unknown = RevokedLogin.objects.filter(pk=token_id, expires_at=None)
+            unknown.update(expires_at=datetime.fromtimestamp(end, UTC))
+    except DatabaseError as error:
+        log.warning("token_end_not_noted", reason=str(error))
+
+
+def forget_ended_logins() -> None:
+    """Revoked tokens that have ended anyway need not be known any more."""
+    RevokedLogin.objects.filter(expires_at__lt=timezone.now() - KEPT_AFTER_END).delete()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from events.domain.errors import ErrorKind
 from events.domain.grants import Grant
 from events.fanout.session import Session
 from events.ports import Unavailable
+from events.supervisor import Supervisor
 
 log = structlog.get_logger("events")
 
@@ -39,8 +40,18 @@ class GrantWatch:
         self._authority = authority
         self._grantor = grantor
 
-    async def run(self) -> None:
-        """Look for ever. While the database is away grants stay as they are, and end by time alone."""
+    def start(self, tasks: Supervisor) -> None:
+        """Look for ever. While the database is away grants stay as they are, and end by time alone: a database that hangs
+        must not hold that up."""
+        tasks.start("grants", self._check_again_and_again)
+        tasks.start("ends of grants", self._end_in_time)
+
+    async def _end_in_time(self) -> None:
+        while True:
+            await asyncio.sleep(INTERVAL_S)
+            self.end_expired(time.time())
+
+    async def _check_again_and_again(self) -> None:
         while True:
             await asyncio.sleep(INTERVAL_S)
             try:
@@ -49,18 +60,24 @@ class GrantWatch:
                 log.warning("tokens_not_checked", reason=str(error))
 
     async def check(self) -> None:
-        """Look once. Raises `Unavailable`."""
-        self._end_expired(time.time())
+        """Ask once what the tokens are worth. Raises `Unavailable`."""
         seen = [(session, grant) for session in self._sessions.values() if (grant := session.grant) is not None and grant.ends]
         if not seen:
             return
         current = await self._authority.current(sorted({grant.token_id for _, grant in seen}))
+        revoked: dict[str, float] = {}
         for session, grant in seen:
+            found = current.get(grant.token_id, grant)
+            if found is Reason.REVOKED and grant.expires_at is not None:
+                revoked[grant.token_id] = grant.expires_at
             # Whoever gave another token meanwhile has that one's grant.
             if session.grant is grant:
-                self._apply(session, grant, current.get(grant.token_id, grant))
+                self._apply(session, grant, found)
+        if revoked:
+            await self._authority.note_ends(revoked)
 
-    def _end_expired(self, now: float) -> None:
+    def end_expired(self, now: float) -> None:
+        """End what has ended by this Unix time."""
         for session in list(self._sessions.values()):
             if session.grant is not None and session.grant.expired(now):
                 self._grantor.withdraw(session, errors.TOKEN_EXPIRED)

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import re
+import time
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ from django.utils import timezone
 
 from events.access import store
 from events.access.identify import identify
-from events.access.models import AccessToken
+from events.access.models import AccessToken, RevokedLogin
 from events.access.refusal import Reason, TokenRefused
 from events.access.shared import shared_grant
 from events.conf import EventsConfig
@@ -105,7 +106,20 @@ def test_revoked_and_expired() -> None:
     store.revoke("jwt-one")
     assert store.current(["jwt-one", "jwt-two"]) == {"jwt-one": Reason.REVOKED}
     with pytest.raises(TokenRefused):
-        store.check_login("jwt-one")
+        store.check_login(Grant.of("jwt-one", "n", ["all"]))
+
+
+def test_a_revoked_login_is_known_for_as_long_as_it_would_have_lasted() -> None:
+    now, kept = time.time(), store.KEPT_AFTER_END.total_seconds()
+    ends = {"jwt-unknown": None, "jwt-valid": now + 60, "jwt-leeway": now - kept + 60, "jwt-over": now - kept - 60}
+    for token_id, end in ends.items():
+        store.revoke(token_id)
+        # Whoever uses it knows its end.
+        with pytest.raises(TokenRefused):
+            store.check_login(Grant.of(token_id, "n", ["all"], end))
+    assert RevokedLogin.objects.count() == 4
+    store.revoke("jwt-another")
+    assert set(RevokedLogin.objects.values_list("pk", flat=True)) == {*ends, "jwt-another"} - {"jwt-over"}
 
 
 @pytest.mark.parametrize(("token_id", "mend"), [("shared-1", "WS_AUTH_TOKEN"), ("nobody", "token list")])

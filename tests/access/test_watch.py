@@ -15,6 +15,7 @@ from events.access.refusal import Reason, TokenRefused
 from events.access.watch import INTERVAL_S, GrantWatch
 from events.domain.grants import Grant
 from events.ports import Unavailable
+from events.supervisor import Supervisor
 from tests.contracts.support import event
 from tests.fanout.support import Client, Stage, events, offsets, stage, turns, until
 
@@ -27,7 +28,9 @@ class Tokens:
     def __init__(self) -> None:
         self.grants: dict[str, Grant | Reason] = {}
         self.down = False
+        self.hangs = False
         self.asked: list[Sequence[str]] = []
+        self.ends: dict[str, float] = {}
 
     async def identify(self, token: str) -> Grant:
         found = self.grants.get(token, Reason.INVALID)
@@ -37,9 +40,14 @@ class Tokens:
             raise TokenRefused(found)
         return found
 
+    async def note_ends(self, ends: Mapping[str, float]) -> None:
+        self.ends |= ends
+
     async def current(self, ids: Sequence[str]) -> Mapping[str, Grant | Reason]:
         self.asked.append(ids)
         await turns()
+        if self.hangs:
+            await asyncio.Event().wait()
         if self.down:
             raise Unavailable("the database is down")
         return {name: grant for name, grant in self.grants.items() if name in ids}
@@ -105,8 +113,32 @@ async def test_a_token_ends_by_time_while_the_database_is_away(world: World) -> 
     client.session.grant = replace(client.session.grant or DAY, expires_at=time.time() - 1)
     with pytest.raises(Unavailable):
         await world.watch.check()
+    world.watch.end_expired(time.time())
     assert client.told_of("error")[0]["code"] == "token_expired"
     assert lasting.told == []
+
+
+async def test_the_end_of_a_revoked_token_is_noted(world: World) -> None:
+    end = time.time() + 3_600
+    await world.client("one", replace(DAY, expires_at=end))
+    await world.client("two", replace(DAY, expires_at=end))
+    world.tokens.grants["one"] = Reason.REVOKED
+    await world.watch.check()
+    assert world.tokens.ends == {"one": end}
+
+
+async def test_a_token_ends_in_time_while_the_database_hangs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("events.access.watch.INTERVAL_S", 0.01)
+    client = await world.client("one", replace(DAY, expires_at=time.time() + 3_600))
+    world.tokens.hangs = True
+    tasks = Supervisor()
+    world.watch.start(tasks)
+    await until(lambda: len(world.tokens.asked) == 1)
+    client.session.grant = replace(client.session.grant or DAY, expires_at=time.time() - 1)
+    await until(lambda: client.told_of("error") != [])
+    assert client.told_of("error")[0]["code"] == "token_expired"
+    assert len(world.tokens.asked) == 1
+    await tasks.stop()
 
 
 async def test_a_changed_token_changes_its_clients(world: World) -> None:
