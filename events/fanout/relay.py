@@ -50,6 +50,9 @@ READ_WAIT_S = 1.0
 #: Pause before something that could not be reached is tried again.
 RETRY_S = 0.25
 
+#: A heartbeat that the group does not take within so long is given up.
+HEARTBEAT_SEND_S = 1.0
+
 TRIM_INTERVAL_S = 30.0
 
 #: How often a canary is put on the bus. There is never more than one on its way.
@@ -256,8 +259,12 @@ class Relay:
             await asyncio.sleep(self._heartbeat_s)
 
     async def _send_heartbeat(self) -> None:
+        """Steps may wait meanwhile, so it has little time. One that is lost is no loss: the next one says more."""
         try:
-            await self._sender.heartbeat(self._position)
+            async with asyncio.timeout(HEARTBEAT_SEND_S):
+                await self._sender.heartbeat(self._position)
+        except TimeoutError:
+            log.warning("relay_heartbeat_failed", reason=f"The group did not take it within {HEARTBEAT_SEND_S:g} s.")
         except Unavailable as error:
             log.warning("relay_heartbeat_failed", reason=str(error))
 

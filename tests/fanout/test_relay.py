@@ -292,6 +292,21 @@ async def test_a_history_that_does_not_answer_keeps_no_heartbeat_back() -> None:
         bench.history.let_go("append")
 
 
+async def test_a_group_that_takes_no_heartbeat_keeps_no_event_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_module, "HEARTBEAT_SEND_S", 0.01)
+    bench, hanging = Bench(), asyncio.Event()
+
+    async def hang(position: Position) -> None:
+        hanging.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(bench.group, "heartbeat", hang)
+    async with running(bench.relay(heartbeat_s=60.0)):
+        await hanging.wait()
+        await bench.bus.publish(documents(1, 3))
+        await until(lambda: bench.batches)
+
+
 class AskedReader(ListReader):
     """Notes at each read what the history was asked before."""
 
