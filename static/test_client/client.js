@@ -15,7 +15,7 @@ import { PublishForm } from "./publish_form.js";
 import { Subscriptions } from "./subscriptions.js";
 import { Tabs } from "./tabs.js";
 import { Timeline } from "./timeline.js";
-import { readView, writeView } from "./view_link.js";
+import { originOf, readView, writeView } from "./view_link.js";
 
 const TRANSPORTS = { auto: ["polling", "websocket"], websocket: ["websocket"], polling: ["polling"] };
 const PING_MS = 5_000;
@@ -297,10 +297,23 @@ onClick("share", async () => {
   setText(byId("share-note"), copied ? "Copied. The token is not part of it." : "The link is in the address bar. The token is not part of it.");
 });
 
+// Whoever follows a link need not know the server that it names, and may trust it for this page's address.
+function askForServer(url, origin) {
+  const question = byId("elsewhere");
+  question.hidden = false;
+  setText(question.querySelector("strong"), origin);
+  question.querySelector("button").addEventListener("click", () => {
+    question.hidden = true;
+    byId("url").value = url;
+    if (view.autoconnect) connect();
+  });
+}
+
 // -- start -------------------------------------------------------------------------------------------------------------
 
 const view = readView(location.search);
-byId("url").value = view.url ?? location.origin;
+const linked = originOf(view.url);
+byId("url").value = linked === location.origin ? view.url : location.origin;
 if (Object.hasOwn(TRANSPORTS, view.transport)) byId("transport").value = view.transport;
 if (["timeline", "executions"].includes(view.tab)) tabs.show(view.tab);
 for (const { kind, id } of view.wanted) subscriptions.add(kind, id);
@@ -308,6 +321,7 @@ meters.paint();
 setInterval(ping, PING_MS);
 // What runs grows on without events.
 setInterval(() => tabs.shown === "events" || document.hidden || paintExecutions(), GROW_MS);
-if (view.autoconnect) connect();
+if (linked && linked !== location.origin) askForServer(view.url, linked);
+else if (view.autoconnect) connect();
 performance.mark("interactive");
 charts.load();

@@ -116,3 +116,24 @@ async def test_the_admin_shows_the_name_of_a_token_as_it_is(deployment: Deployme
         await tab.page.goto(tab.page.url.rsplit("/", 2)[0] + f"/{page}/")
         await expect(tab.page.locator("#content")).to_contain_text(MARKUP[:40])
         await assert_untouched(tab.page)
+
+
+async def test_a_link_to_another_server_is_asked_about(deployment: Deployment, tabs: Tabs) -> None:
+    there = deployment.b.url
+    tab = await tabs.client(deployment.a, f"?url={quote(f'{there}', safe='')}&transport=websocket&autoconnect=1")
+    question = tab.part("elsewhere")
+    await expect(question).to_contain_text(f"another server, {there}.")
+    await expect(tab.part("url")).to_have_value(deployment.a.url)
+    await expect(tab.part("state")).to_have_text("disconnected")
+    await tab.part("use-elsewhere").click()
+    await tab.await_session()
+    await expect(tab.part("url")).to_have_value(there)
+    await expect(question).to_be_hidden()
+
+
+@pytest.mark.parametrize("url", ["javascript:owned=1", "//127.0.0.1", "data:text/html,x", ""])
+async def test_a_link_to_no_server_is_one_to_this_one(deployment: Deployment, tabs: Tabs, url: str) -> None:
+    tab = await tabs.client(deployment.a, f"?url={quote(url, safe='')}&transport=websocket&autoconnect=1")
+    await tab.await_session()
+    await expect(tab.part("url")).to_have_value(deployment.a.url)
+    await expect(tab.part("elsewhere")).to_be_hidden()
