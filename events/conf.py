@@ -85,6 +85,7 @@ class AccessLimits:
 
     connections:   clients at a time
     per_address:   … of one address (an IPv6 network of 64 bits counts as one; the machine itself is not limited)
+    new_per_s:     new ones of one address per second; at once may come as many as it may have
     per_token:     … that authenticated with one token
     head_bytes:    a request line and its headers
     request_s:     a request has to be there, head and body, within so long
@@ -95,6 +96,7 @@ class AccessLimits:
 
     connections: int = 20_000
     per_address: int = 1_000
+    new_per_s: float = 250.0
     per_token: int = 10_000
     head_bytes: int = 16_384
     request_s: float = 30.0

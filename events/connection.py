@@ -135,6 +135,7 @@ class EngineConnection:
             return
         if self._flood.take(self._endpoint.now()):
             self._endpoint.gate.count("flood")
+            self._endpoint.gate.offended(self.client.address)
             self.close(FLOODED)
             return
         try:
@@ -148,6 +149,7 @@ class EngineConnection:
     def fail(self, error: ProtocolError) -> None:
         """The peer broke the protocol."""
         log.info("protocol_error", sid=self.client_sid, reason=str(error))
+        self._endpoint.gate.offended(self.client.address)
         self.close("parse error")
 
     def _act(self, actions: list[Action]) -> None:

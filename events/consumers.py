@@ -17,7 +17,7 @@ from events.clients_last import delivering
 from events.connection import EngineConnection, EngineEndpoint
 from events.fanout.session import ClientInfo
 from events.fanout.wire import WireMessage
-from events.gate import Refused
+from events.gate import Gate, Refused
 from events.origins import cors_headers, header, preflight_headers
 from events.pipes import AsgiPipe, ClosablePipe, PollingPipe, websocket_pipe
 from events.protocol.engineio import (
@@ -31,6 +31,7 @@ from events.protocol.engineio import (
     parse_request,
 )
 from events.protocol.errors import ProtocolError
+from events.protocol.websocket import INVALID_DATA, PROTOCOL_ERROR, TOO_BIG
 
 if TYPE_CHECKING:
     # Behind it stand the commands and the tables of tokens; these shells also serve without them.
@@ -47,6 +48,9 @@ FORBIDDEN = 4
 #: Packets of one payload that are taken in one turn of the event loop: between them, events are delivered. Payloads with more
 #: take turns with each other.
 STEP_PACKETS = 16
+
+#: Codes with which WebSockets end that send what cannot be read.
+UNREADABLE = (PROTOCOL_ERROR, INVALID_DATA, TOO_BIG)
 
 #: How long a client that was refused for now should wait.
 RETRY_AFTER_S = 10
@@ -90,6 +94,7 @@ class WebSocketConsumer(LeanConsumer):
     """What all WebSockets share: closing."""
 
     _closers: ClassVar[set[asyncio.Task[None]]] = set()
+    gate: Gate | None = None
     pipe: ClosablePipe | None = None
 
     @property
@@ -116,6 +121,11 @@ class WebSocketConsumer(LeanConsumer):
         self.scope["headers"] = []
         return self.pipe
 
+    async def websocket_disconnect(self, message: dict[str, Any]) -> None:
+        if self.gate is not None and message.get("code") in UNREADABLE:
+            self.gate.offended(self.client.address)
+        raise StopConsumer
+
     def ended(self) -> None:
         if isinstance(self.pipe, AsgiPipe):
             self.pipe.keep_sid()
@@ -141,7 +151,7 @@ class EngineWebSocketConsumer(WebSocketConsumer):
     """Engine.IO over WebSocket: a connection of its own, or the upgrade of one that began with long-polling."""
 
     def __init__(self, endpoint: EngineEndpoint) -> None:
-        self.endpoint = endpoint
+        self.endpoint, self.gate = endpoint, endpoint.gate
         self.connection: EngineConnection | None = None
         self.probed: EngineConnection | None = None
 
@@ -218,9 +228,6 @@ class EngineWebSocketConsumer(WebSocketConsumer):
             case Upgraded():
                 self.probed, self.connection = None, probed
                 probed.finish_upgrade(pipe, self.hang_up)
-
-    async def websocket_disconnect(self, message: dict[str, Any]) -> None:
-        raise StopConsumer
 
     def ended(self) -> None:
         if self.probed is not None:
@@ -334,7 +341,7 @@ class PlainWebSocketConsumer(WebSocketConsumer):
     """The same commands and events as JSON messages, for clients without Socket.IO."""
 
     def __init__(self, endpoint: "PlainEndpoint") -> None:
-        self.endpoint = endpoint
+        self.endpoint, self.gate = endpoint, endpoint.gate
         self.app: PlainApp | None = None
 
     @property
@@ -359,6 +366,7 @@ class PlainWebSocketConsumer(WebSocketConsumer):
         await self.endpoint.turns.take()
         if len(data if isinstance(data, bytes) else data.encode()) > self.endpoint.max_payload_bytes:
             self.endpoint.gate.count("body")
+            self.endpoint.gate.offended(self.client.address)
             self.hang_up(close_code(413))
             return
         try:
@@ -366,9 +374,6 @@ class PlainWebSocketConsumer(WebSocketConsumer):
         except orjson.JSONDecodeError:
             request = None
         await self.app.receive(request)
-
-    async def websocket_disconnect(self, message: dict[str, Any]) -> None:
-        raise StopConsumer
 
     def ended(self) -> None:
         if self.app is not None:

@@ -1,9 +1,12 @@
 """Who may open a connection: what every way in asks before it lets a client in."""
 
+import math
+import time
 from collections.abc import Callable, Sequence
 
 from events.conf import AccessLimits
 from events.limits.address import limit_key
+from events.limits.arrivals import Arrivals
 from events.limits.tally import Tally
 from events.origins import Headers, header, host_allowed, origin_allowed
 
@@ -33,7 +36,7 @@ def _ignore(_rule: str) -> None:
 
 
 class Gate:
-    """The rules, and how many clients are in.
+    """The rules, how many clients are in, and how fast new ones come.
 
     hosts:   names under which clients may reach this server, as in `ALLOWED_HOSTS`
     origins: origins of web pages that may connect; `*` for any; empty for the server's own only
@@ -53,6 +56,7 @@ class Gate:
         self._hosts = hosts
         self._origins = origins
         self._clients = Tally(limits.connections, limits.per_address)
+        self.arrivals = Arrivals(limits.new_per_s, max(limits.new_per_s, limits.per_address))
 
     def check(self, headers: Headers) -> None:
         """Raises `Refused` for a request that names another server, or that comes from a page which may not connect."""
@@ -63,7 +67,14 @@ class Gate:
             raise self._refusal("origin", 403, "Origin not allowed: add it to WS_CORS_ALLOWED_ORIGINS")
 
     def admit(self, address: str) -> None:
-        """Raises `Refused` when there are too many clients, or too many of this address."""
+        """Raises `Refused` when there are too many clients, or too many of this address, or when they come too fast."""
+        wait_s = self.arrivals.come(limit_key(address), time.monotonic())
+        if wait_s:
+            message = (
+                "Your address opens connections too fast, or sends too much that cannot be read (WS_NEW_CONNECTIONS_PER_S). "
+                f"Try again in {math.ceil(wait_s)} s."
+            )
+            raise self._refusal("new_connections", 429, message)
         if self._clients.is_full():
             message = "The server has as many connections as it takes (WS_MAX_CONNECTIONS). Try again later."
             raise self._refusal("connections", 503, message)
@@ -74,6 +85,10 @@ class Gate:
     def enter(self, address: str) -> None:
         """A client comes in; `leave` is to be called once when it is gone."""
         self._clients.enter(limit_key(address))
+
+    def offended(self, address: str) -> None:
+        """A client sent what cannot be read, or far too much: its address may open fewer connections for a while."""
+        self.arrivals.offend(limit_key(address), time.monotonic())
 
     def leave(self, address: str) -> None:
         """A client that came in is gone."""

@@ -31,6 +31,7 @@ class PlainApp:
         """Take one message; None when it was not JSON."""
         if self._flood.take(asyncio.get_running_loop().time()):
             self._gate.count("flood")
+            self._gate.offended(self.session.client.address)
             self.session.disconnect(FLOODED)
             return
         if not isinstance(request, dict) or not isinstance(request.get("event"), str):

@@ -39,6 +39,8 @@ class Sockets:
     ) -> None:
         """`refused` is told the rule by which a client was not let in."""
         gate = Gate(settings.ALLOWED_HOSTS, config.allowed_origins, config.access, refused)
+        #: How fast clients come, of each address.
+        self.arrivals = gate.arrivals
         self._plain = PlainEndpoint(commands, config, gate)
 
         # One for all connections: it knows clients by their sid.

@@ -92,7 +92,7 @@ class EventServer(Server):
     def http_factory(self, _daphnes: HTTPFactory) -> None:
         """daphne makes one of its own when it runs; ours takes its place."""
         access, refused = settings.EVENTS.access, self.application.refused
-        door = TcpDoor(access, settings.EVENTS.trusted_proxies, refused)
+        door = TcpDoor(access, self.application.sockets.arrivals, settings.EVENTS.trusted_proxies, refused)
         self._http_factory = BoundedFactory(self, access.request_s, access.head_bytes, settings.MAX_BODY_BYTES, door, refused)
 
     def timeout_checker(self) -> None:

@@ -4,6 +4,7 @@ The gate (`events.gate`) counts clients, and knows of one once it has asked for 
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -12,10 +13,15 @@ from twisted.internet.protocol import Protocol
 
 from events.conf import AccessLimits
 from events.limits.address import Network, is_within, limit_key
+from events.limits.arrivals import Arrivals
 from events.limits.tally import Tally
 
 #: A client of long-polling has two.
 PER_CLIENT: Final = 2
+
+#: So many connections may come for each new client: requests of other kinds bring their own, and a proxy that nobody has told
+#: us of may make one for each request of all its clients.
+NEW_PER_CLIENT: Final = 10
 
 #: So many more may come from this machine, as its health checks do: a process that is merely full must not be taken for a dead
 #: one and be restarted.
@@ -24,22 +30,34 @@ RESERVE: Final = 100
 #: Who was turned away has so long to go.
 LEAVE_S: Final = 1.0
 
-#: Rules, the statuses that say so, and the settings.
+_TOO_MANY: Final = "There are too many connections ({}). Close some, or try again later."
+
+_TOO_FAST: Final = "Your address opens connections too fast, or sends too much that cannot be read ({}). Try again later."
+
+#: Rules, the statuses that say so, and what is said.
 _ANSWERS: Final = {
-    "connections": (b"503 Service Unavailable", "WS_MAX_CONNECTIONS"),
-    "connections_per_address": (b"429 Too Many Requests", "WS_MAX_CONNECTIONS_PER_ADDRESS"),
+    "connections": (b"503 Service Unavailable", _TOO_MANY.format("WS_MAX_CONNECTIONS")),
+    "connections_per_address": (b"429 Too Many Requests", _TOO_MANY.format("WS_MAX_CONNECTIONS_PER_ADDRESS")),
+    "new_connections": (b"429 Too Many Requests", _TOO_FAST.format("WS_NEW_CONNECTIONS_PER_S")),
 }
 
 
 class TcpDoor:
-    """Counts connections, in all and of each address. From this machine a few more may come than there may be in all.
+    """Counts connections, in all and of each address, and how fast new ones come. From this machine a few more may come than
+    there may be in all.
 
+    clients: how fast clients come, which the gate counts
     proxies: networks of proxies, whose connections are of many clients; empty when every address may be one; None without any
     refused: told the rule by which a connection was not taken
     """
 
-    def __init__(self, limits: AccessLimits, proxies: Sequence[Network] | None, refused: Callable[[str], None]) -> None:
+    def __init__(
+        self, limits: AccessLimits, clients: Arrivals, proxies: Sequence[Network] | None, refused: Callable[[str], None]
+    ) -> None:
         self._tally = Tally(PER_CLIENT * limits.connections, PER_CLIENT * limits.per_address)
+        per_s, burst = limits.new_per_s, max(limits.new_per_s, limits.per_address)
+        self._arrivals = Arrivals(NEW_PER_CLIENT * per_s, NEW_PER_CLIENT * burst)
+        self._clients = clients
         self._proxies = proxies
         self._refused = refused
 
@@ -58,9 +76,12 @@ class TcpDoor:
 
     def _broken_rule(self, address: str) -> str:
         """What one more from this address would break; empty for nothing."""
+        key, now = self._key(address), time.monotonic()
+        if self._arrivals.come(key, now) or self._clients.unheard(key, now):
+            return "new_connections"
         if self._tally.is_full(0 if limit_key(address) else RESERVE):
             return "connections"
-        return "connections_per_address" if self._tally.is_full_for(self._key(address)) else ""
+        return "connections_per_address" if self._tally.is_full_for(key) else ""
 
     def _key(self, address: str) -> str:
         if self._proxies is not None and (not self._proxies or is_within(address, self._proxies)):
@@ -75,8 +96,8 @@ class TurnedAway(Protocol):
         self._rule = rule
 
     def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
-        status, setting = _ANSWERS[self._rule]
-        body = orjson.dumps({"message": f"There are too many connections ({setting}). Close some, or try again later."})
+        status, message = _ANSWERS[self._rule]
+        body = orjson.dumps({"message": message})
         head = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nRetry-After: 10\r\nConnection: close\r\n"
         transport: Any = self.transport
         transport.write(head % status + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))

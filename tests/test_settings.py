@@ -64,6 +64,7 @@ def test_every_variable_of_the_events_arrives(read: Any) -> None:
         WS_CLIENT_MESSAGES_PER_S="17",
         WS_MAX_CONNECTIONS="18",
         WS_MAX_CONNECTIONS_PER_ADDRESS="19",
+        WS_NEW_CONNECTIONS_PER_S="19.5",
         WS_MAX_CONNECTIONS_PER_TOKEN="20",
         WS_MAX_HEADER_BYTES="2048",
         WS_REQUEST_TIMEOUT_S="2.1",
@@ -93,7 +94,7 @@ def test_every_variable_of_the_events_arrives(read: Any) -> None:
         event=EventLimits(max_bytes=3000, max_id_length=40),
         history=HistoryLimits(5, 6, 700, 8, 9, 10, 70_000, 13, 14, 15),
         session=SessionLimits(65_536, 1.5, 12, 40, 17),
-        access=AccessLimits(18, 19, 20, 2_048, 2.1, 2.2, 23, 24),
+        access=AccessLimits(18, 19, 19.5, 20, 2_048, 2.1, 2.2, 23, 24),
         trusted_proxies=(ip_network("10.0.0.0/8"), ip_network("::1")),
     )
     assert found["DAPHNE_WEBSOCKET_MAX_FRAME_SIZE"] > 2000

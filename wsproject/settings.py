@@ -105,6 +105,7 @@ EVENTS = EventsConfig(
     access=AccessLimits(
         connections=env.integer("WS_MAX_CONNECTIONS", 20_000, 1, 1_000_000),
         per_address=env.integer("WS_MAX_CONNECTIONS_PER_ADDRESS", 1_000, 1, 1_000_000),
+        new_per_s=env.number("WS_NEW_CONNECTIONS_PER_S", 250.0, 1.0, 100_000.0),
         per_token=env.integer("WS_MAX_CONNECTIONS_PER_TOKEN", 10_000, 1, 1_000_000),
         head_bytes=env.integer("WS_MAX_HEADER_BYTES", 16_384, 1_024, 1_048_576),
         request_s=env.number("WS_REQUEST_TIMEOUT_S", 30.0, 0.5, 3_600.0),

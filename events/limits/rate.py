@@ -8,6 +8,9 @@ from typing import Final
 #: Keys that a `KeyedRate` remembers. One that is forgotten starts afresh, so this bounds memory and hardly anything else.
 MAX_KEYS: Final = 10_000
 
+#: Who is charged more than there is waits for it no longer than this.
+LONGEST_DEBT_S: Final = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Rate:
@@ -38,17 +41,28 @@ class TokenBucket:
 
         More than the burst can never be had: that is infinitely long.
         """
+        wait_s = self.wait_s(now, amount)
+        if not wait_s:
+            self._tokens -= amount
+        return wait_s
+
+    def wait_s(self, now: float, amount: float = 1.0) -> float:
+        """What `take` would return; nothing is taken."""
         rate = self._rate
         if now > self._at:
             gained = (now - self._at) * rate.per_s
             self._tokens = min(rate.burst, self._tokens + gained)
             self._at = now
         if amount <= self._tokens:
-            self._tokens -= amount
             return 0.0
         if amount > rate.burst:
             return math.inf
         return (amount - self._tokens) / rate.per_s
+
+    def charge(self, now: float, amount: float) -> None:
+        """Take `amount`, be it there or not: then nothing can be had until it is made up for, for `LONGEST_DEBT_S` at most."""
+        self.wait_s(now)
+        self._tokens = max(self._tokens - amount, -self._rate.per_s * LONGEST_DEBT_S)
 
 
 class KeyedRate:
@@ -61,11 +75,23 @@ class KeyedRate:
 
     def take(self, key: str, now: float, amount: float = 1.0) -> float:
         """As `TokenBucket.take`, for this key."""
+        return self._bucket(key).take(now, amount)
+
+    def charge(self, key: str, now: float, amount: float) -> None:
+        """As `TokenBucket.charge`, for this key."""
+        self._bucket(key).charge(now, amount)
+
+    def wait_s(self, key: str, now: float, amount: float = 1.0) -> float:
+        """As `TokenBucket.wait_s`, for this key; one that is not known yet has not taken anything."""
+        bucket = self._buckets.get(key)
+        return bucket.wait_s(now, amount) if bucket is not None else 0.0
+
+    def _bucket(self, key: str) -> TokenBucket:
         bucket = self._buckets.pop(key, None) or TokenBucket(self._rate)
         self._buckets[key] = bucket
         if len(self._buckets) > self._max_keys:
             self._buckets.popitem(last=False)
-        return bucket.take(now, amount)
+        return bucket
 
     def __len__(self) -> int:
         return len(self._buckets)

@@ -10,7 +10,8 @@ import pytest
 from events import tcp_door
 from events.conf import AccessLimits
 from events.limits.address import Network
-from events.tcp_door import PER_CLIENT, RESERVE, TcpDoor
+from events.limits.arrivals import Arrivals
+from events.tcp_door import NEW_PER_CLIENT, PER_CLIENT, RESERVE, TcpDoor
 from tests.fanout.support import until
 
 HERE = "127.0.0.1"
@@ -21,11 +22,16 @@ class Visitors:
     """A door for `connections` in all and `per_address` of each address, and those who come to it."""
 
     def __init__(
-        self, connections: int = 100 * PER_CLIENT, per_address: int = PER_CLIENT, proxies: Sequence[Network] | None = None
+        self,
+        connections: int = 100 * PER_CLIENT,
+        per_address: int = PER_CLIENT,
+        proxies: Sequence[Network] | None = None,
+        new_per_s: float = 250.0,
     ) -> None:
         self.refused: list[str] = []
-        limits = AccessLimits(connections=connections // PER_CLIENT, per_address=per_address // PER_CLIENT)
-        self.door = TcpDoor(limits, proxies, self.refused.append)
+        limits = AccessLimits(connections=connections // PER_CLIENT, per_address=per_address // PER_CLIENT, new_per_s=new_per_s)
+        self.clients = Arrivals(new_per_s, 1_000)
+        self.door = TcpDoor(limits, self.clients, proxies, self.refused.append)
 
     def come(self, *addresses: str) -> int:
         """How many of them are let in."""
@@ -79,6 +85,38 @@ def test_a_full_server_still_hears_health_checks_of_its_own_machine() -> None:
     assert visitors.come("192.0.2.9") == 0
     visitors.door.leave("192.0.2.1")
     assert visitors.come("192.0.2.9") == 1
+
+
+def test_an_address_that_comes_and_goes_too_fast_is_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000.0
+    monkeypatch.setattr("events.tcp_door.time.monotonic", lambda: now)
+    visitors = Visitors(per_address=1_000, new_per_s=3.0)
+
+    def come_and_go(address: str) -> int:
+        let_in = visitors.come(address)
+        for _ in range(let_in):
+            visitors.door.leave(address)
+        return let_in
+
+    burst = 500 * NEW_PER_CLIENT
+    assert sum(come_and_go("192.0.2.1") for _ in range(burst + 10)) == burst
+    assert visitors.refused == ["new_connections"] * 10
+    assert come_and_go("192.0.2.2") == come_and_go(HERE) == 1
+    now += 1.0
+    assert sum(come_and_go("192.0.2.1") for _ in range(100)) == 3 * NEW_PER_CLIENT
+
+
+def test_an_address_whose_clients_come_far_too_fast_is_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000.0
+    monkeypatch.setattr("events.tcp_door.time.monotonic", lambda: now)
+    visitors = Visitors(proxies=PROXIES)
+    for address in ("192.0.2.1", "10.0.0.1"):
+        for _ in range(1_000 + 200):
+            visitors.clients.come(address, now)
+    # A proxy's are of many.
+    assert [visitors.come(address) for address in ("192.0.2.1", "10.0.0.1")] == [0, 1]
+    now += 0.1
+    assert visitors.come("192.0.2.1") == 1
 
 
 class Transport:

@@ -162,9 +162,110 @@ async def test_connections_over_which_nothing_comes_are_counted_too(tmp_path: Pa
             # A health check of this machine learns that the process is well.
             assert server.get("/health/live")[0] == 200
         # They have left, and their places are free.
-        await asyncio.to_thread(await_condition, lambda: counts_it(server), lambda: "an answer that has the refusal")
+        await asyncio.to_thread(await_condition, lambda: counts_it(server, "connections"), lambda: "the refusal")
 
 
-def counts_it(server: Server) -> bool:
+def counts_it(server: Server, rule: str) -> bool:
     status, answer = server.get("/metrics?format=prometheus")
-    return status == 200 and 'rule="connections"' in answer.decode()
+    return status == 200 and f'rule="{rule}"' in answer.decode()
+
+
+@pytest.fixture(scope="module")
+def calm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One that takes a client a second of each address, and three at once."""
+    with Stack(
+        tmp_path_factory.mktemp("calm"),
+        WS_PROXY_HEADERS="1",
+        WS_TRUSTED_PROXIES="127.0.0.1",
+        WS_NEW_CONNECTIONS_PER_S="1",
+        WS_MAX_CONNECTIONS_PER_ADDRESS="3",
+    ) as stack:
+        yield stack.serve()
+
+
+async def connect_until_refused(http: aiohttp.ClientSession, address: str) -> str:
+    """Connect and go, again and again. Returns why not any more."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            async with http.ws_connect(address) as socket:
+                message = await socket.receive()
+                if message.type is aiohttp.WSMsgType.CLOSE:
+                    return f"{message.data} {message.extra}"
+
+
+@pytest.mark.parametrize(("path", "address"), [(ENGINE, "192.0.2.50"), (PLAIN, "192.0.2.51")])
+async def test_who_connects_too_fast_is_told_and_others_are_welcome(calm_server: Server, path: str, address: str) -> None:
+    async with of(address) as http, of("192.0.2.59") as elsewhere:
+        reason = await connect_until_refused(http, calm_server.url + path)
+        assert reason.startswith(str(TOO_MANY))
+        async with elsewhere.get(calm_server.url + POLLING) as answer:
+            assert answer.status == 200
+        # After a while it is welcome again, and is not the longer refused the more often it asks.
+        async with asyncio.timeout(DEADLINE_S):
+            while True:
+                async with http.get(calm_server.url + POLLING) as answer:
+                    if answer.status == 200:
+                        break
+                    assert (answer.status, answer.headers["Retry-After"]) == (429, "10")
+                    assert "WS_NEW_CONNECTIONS_PER_S" in (await answer.json(content_type=None))["message"]
+                await asyncio.sleep(0.1)
+    await asyncio.to_thread(await_condition, lambda: counts_it(calm_server, "new_connections"), lambda: "the refusal")
+
+
+@pytest.fixture(scope="module")
+def fast_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One that takes more connections of an address than a test can make."""
+    with Stack(tmp_path_factory.mktemp("fast"), WS_PROXY_HEADERS="1", WS_NEW_CONNECTIONS_PER_S="2000") as stack:
+        yield stack.serve()
+
+
+async def answer_to(http: aiohttp.ClientSession, server: Server, path: str, *messages: str | bytes) -> int:
+    """Send this on a new connection. Returns the close code, or the status."""
+    if path == POLLING:
+        async with http.get(server.url + path) as answer:
+            if answer.status != 200:
+                return answer.status
+            sid = json.loads((await answer.text())[1:])["sid"]
+        async with http.post(f"{server.url}{path}&sid={sid}", data=messages[0]) as answer:
+            return answer.status
+    async with http.ws_connect(server.url + path) as socket:
+        for message in messages:
+            # The server may have cut it.
+            with contextlib.suppress(ConnectionError):
+                await (socket.send_bytes(message) if isinstance(message, bytes) else socket.send_str(message))
+        return await close_code(socket) or 0
+
+
+@pytest.mark.parametrize(
+    ("number", "path", "messages"),
+    [
+        (60, ENGINE, ["9"]),
+        (61, ENGINE, ["40", "42[not json"]),
+        (62, ENGINE, ["4" + "x" * 1_000_001]),
+        (63, ENGINE, ["4" + "x" * 1_100_000]),
+        (64, PLAIN, ["x" * 1_000_001]),
+        (65, PLAIN, [b"x" * 1_100_000]),
+        (66, POLLING, ["9" * 10]),
+    ],
+)
+async def test_who_sends_what_cannot_be_read_may_connect_less_often(
+    fast_server: Server, number: int, path: str, messages: list[str | bytes]
+) -> None:
+    async with of(f"192.0.2.{number}") as http, of("192.0.2.69") as elsewhere, asyncio.timeout(DEADLINE_S):
+        refused: set[int] = set()
+        while not refused & {TOO_MANY, 429}:
+            refused |= set(await asyncio.gather(*(answer_to(http, fast_server, path, *messages) for _ in range(10))))
+        async with elsewhere.get(fast_server.url + POLLING) as answer:
+            assert answer.status == 200
+
+
+async def test_connections_that_come_and_go_over_which_nothing_comes_are_turned_away(calm_server: Server) -> None:
+    answer = b""
+    async with asyncio.timeout(DEADLINE_S):
+        while not answer:
+            async with tcp(calm_server.port, "127.0.0.3") as (reader, _):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.01):
+                        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 429 ")
+    assert "WS_NEW_CONNECTIONS_PER_S" in json.loads(answer.partition(b"\r\n\r\n")[2])["message"]
