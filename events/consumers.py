@@ -361,12 +361,13 @@ class PlainWebSocketConsumer(WebSocketConsumer):
     async def websocket_receive(self, message: dict[str, Any]) -> None:
         text: str | None = message.get("text")
         data: str | bytes = text if text is not None else message["bytes"]
-        if self.app is None:
+        if self.app is None or self.app.over:
             return
         await self.endpoint.turns.take()
         if len(data if isinstance(data, bytes) else data.encode()) > self.endpoint.max_payload_bytes:
             self.endpoint.gate.count("body")
             self.endpoint.gate.offended(self.client.address)
+            self.endpoint.forget(self.app, "message too large")
             self.hang_up(close_code(413))
             return
         try:

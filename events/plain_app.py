@@ -19,16 +19,19 @@ from events.turns import Turns
 
 
 class PlainApp:
-    """One client."""
+    """One client. `over` once it was told to go: what it sent before it hears of that is nobody's any more."""
 
     def __init__(self, session: Session, commands: CommandHandler, gate: Gate) -> None:
         self.session = session
         self._commands = commands
         self._gate = gate
         self._flood = TokenBucket(session.limits.flood)
+        self.over = False
 
     async def receive(self, request: Any) -> None:
         """Take one message; None when it was not JSON."""
+        if self.over:
+            return
         if self._flood.take(asyncio.get_running_loop().time()):
             self._gate.count("flood")
             self._gate.offended(self.session.client.address)
@@ -81,7 +84,8 @@ class PlainEndpoint:
         return app
 
     def forget(self, app: PlainApp, reason: str) -> None:
-        """A client is gone."""
+        """A client is gone, or is to go."""
+        app.over = True
         commands = self._apps.pop(app, None)
         if commands is not None:
             self.gate.leave(app.session.client.address)
