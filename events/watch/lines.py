@@ -1,10 +1,10 @@
 """One line of text for each thing that happens."""
 
-import re
 from typing import Final
 
 from rich.text import Text
 
+from events.terminal import clean
 from workflow_events import Connected, Disconnected, Event, Item, Missed, Subscribed
 
 #: Event type to mark and style.
@@ -24,14 +24,6 @@ _COMMON: Final = frozenset(
 
 #: Characters that are shown of them.
 _OWN_FIELDS: Final = 200
-
-#: What could steer a terminal. Events hold what their publishers like.
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-
-
-def clean(value: object) -> str:
-    """A text that only shows itself."""
-    return _CONTROL.sub("�", str(value))
 
 
 def event_line(event: Event) -> Text:

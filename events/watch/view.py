@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from events.domain.execution import FAILED, RUNNING, Execution
+from events.terminal import clean
 from events.watch.board import Board
-from events.watch.lines import clean
 
 #: Rows of executions that run, and of those that have ended.
 MAX_RUNNING: Final = 12

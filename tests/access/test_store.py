@@ -174,6 +174,11 @@ def test_the_command_makes_lists_and_revokes(capsys: pytest.CaptureFixture[str])
     assert json.loads(run(capsys, "list", "--json"))[0]["status"] == "revoked"
 
 
+def test_the_command_gives_terminals_no_orders(capsys: pytest.CaptureFixture[str]) -> None:
+    store.create("\x1b]0;owned\x07\u202eci", ["bot:\x1b[2J"])
+    assert not set("\x1b\x07\u202e") & set(run(capsys, "list"))
+
+
 def test_the_command_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert "token create" in run(capsys, "list")
     first, _, rest = run(capsys, "create", "ci", "--scope", "all").partition("\n")

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from events.conf import EventsConfig
 from events.domain.timestamps import iso
 from events.emergency import EMERGENCY_STATES, Emergency, InvalidEmergency, Unavailable, emergency, set_emergency
+from events.terminal import clean
 
 
 class Command(BaseCommand):
@@ -37,4 +38,4 @@ class Command(BaseCommand):
 
 def _line(current: Emergency) -> str:
     since = f" since {iso(current.at)}" if current.at else ""
-    return f"{current.state}{since}{f': {current.reason}' if current.reason else ''}"
+    return f"{current.state}{since}{f': {clean(current.reason)}' if current.reason else ''}"

@@ -13,6 +13,7 @@ from events.access import store
 from events.access.models import AccessToken
 from events.domain.grants import EVERYTHING
 from events.ports import Unavailable
+from events.terminal import clean
 
 #: How long a token is valid when nothing else is said.
 DEFAULT_EXPIRY: Final = "90d"
@@ -100,8 +101,8 @@ class Command(BaseCommand):
         for token in tokens:
             end = f", until {token['expires']}" if token["status"] == "valid" and token["expires"] else ""
             used = token["last_used"] or "never"
-            self.stdout.write(f"{token['id']}  {token['name']}  {token['status']}{end}  last used: {used}")
-            self.stdout.write(f"    {', '.join(token['scopes'])}")
+            self.stdout.write(f"{token['id']}  {clean(token['name'])}  {token['status']}{end}  last used: {used}")
+            self.stdout.write(f"    {clean(', '.join(token['scopes']))}")
         if not tokens:
             self.stdout.write("There are no access tokens. Make one: python manage.py token create NAME --scope all")
 
