@@ -21,7 +21,7 @@ from events.fanout.hub import Hub
 from events.fanout.session import ANSWERS_UNREAD, Session
 from events.limits.tally import Tally
 from events.ports import Unavailable
-from events.subscribe import Subscriber, parse_options
+from events.subscribe import Subscriber, check_filters, parse_options
 from events.turns import Turns
 
 log = structlog.get_logger("events")
@@ -243,6 +243,8 @@ class CommandHandler:
                 errors.TOO_MANY_SUBSCRIPTIONS,
                 f"A client may have {limit} subscriptions (WS_MAX_SUBSCRIPTIONS). Unsubscribe from something first.",
             )
+        if options.types is not None:
+            check_filters(session, topic, options.types)
         return await self._subscriber.subscribe(session, topic, options)
 
     async def _unsubscribe(self, session: Session, topic: str) -> Payload:

@@ -28,6 +28,9 @@ PAGE: Final = 500
 #: Event types in one filter.
 MAX_TYPES: Final = 100
 
+#: Event types in all filters of a client together: each of a thousand subscriptions may have ten.
+MAX_ALL_TYPES: Final = 10_000
+
 #: How often a resume looks whether the client has taken what it was sent.
 ROOM_INTERVAL_S: Final = 0.01
 
@@ -81,6 +84,15 @@ def _types(value: Any, max_length: int) -> frozenset[str] | None:
         message = f"types must be a list of 1 to {MAX_TYPES} event types, each a string."
         raise CommandError(errors.INVALID_FIELD, message, "types")
     return frozenset(value)
+
+
+def check_filters(session: Session, name: str, types: frozenset[str]) -> None:
+    """Raises `CommandError` where a client's filters would be too much to keep with this one for a topic."""
+    others = (each.types for topic, each in session.topics.items() if topic != name and each.types is not None)
+    total = len(types) + sum(map(len, others))
+    if total > MAX_ALL_TYPES:
+        message = f"Your filters have {total} types in all; at most {MAX_ALL_TYPES} are taken. Subscribe without, or to less."
+        raise CommandError(errors.INVALID_FIELD, message, "types")
 
 
 @dataclass(frozen=True, slots=True)

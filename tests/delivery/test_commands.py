@@ -323,6 +323,24 @@ async def test_a_client_may_have_so_many_subscriptions(world: Stage) -> None:
     assert sorted(client.session.topics) == ["workflow:w2", "workflow:w3"]
 
 
+async def test_the_filters_of_a_client_may_have_so_many_types_in_all(world: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("events.subscribe.MAX_ALL_TYPES", 5)
+    client = await world.client()
+
+    async def follow(workflow: str, *types: str) -> Any:
+        data = {"workflow_id": workflow, "types": list(types)}
+        return (await world.commands.handle(client.session, "subscribe_workflow", data)).get("code")
+
+    assert await follow("w1", "a", "b", "c") is None
+    assert await follow("w2", "d", "e", "f") == "invalid_field"
+    assert client.told_of("error")[-1]["field"] == "types"
+    assert sorted(client.session.topics) == ["workflow:w1"]
+    # One that is replaced does not count, and neither does a subscription without.
+    assert await follow("w1", "a", "b") is None
+    assert await follow("w2", "d", "e", "f") is None
+    await world.subscribe(client, "w3")
+
+
 async def test_a_failure_of_the_server_is_told_without_its_reason(world: Stage) -> None:
     async def broken() -> dict[str, Any]:
         raise ZeroDivisionError("secret")
