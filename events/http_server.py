@@ -10,6 +10,7 @@ daphne and Twisted leave three doors open that this closes, and do not say why t
 WebSockets do not get as far as daphne's: a request for one is answered here, and `events.websocket` takes the connection over.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 from urllib.parse import unquote
@@ -20,6 +21,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.protocols.basic import LineReceiver
 from twisted.web.http import HTTPChannel
 
+from events.clients_last import AS_CLIENT, CLIENT
 from events.pacing import ReadingTurns
 from events.protocol.websocket import Headers, Refusal, asks_for_websocket, handshake_refusal
 from events.tcp_door import TcpDoor
@@ -27,6 +29,9 @@ from events.tcp_door import TcpDoor
 #: How long a connection may rest between two requests. Longer than proxies keep one (nginx: 60 s), so that none is closed
 #: just as it is used again.
 IDLE_S: Final = 75.0
+
+#: The address of a poll: long-polling with the session's id.
+POLL: Final = re.compile(rb"/socket\.io/?\?(?=.*\bsid=)(?=.*\btransport=polling\b)")
 
 #: What is read of a body that is too large, so that its sender gets to read the answer; then the connection is cut.
 LINGER_BYTES: Final = 67_108_864
@@ -122,9 +127,26 @@ class BoundedRequest(WebRequest):
             self.content.truncate(0)
             self._refuse(413, TOO_LARGE)
             return None
+        if CLIENT.get() or self._asks_for_events:
+            return self._begin()
+        # It was read as if it asked for events, and it does not.
+        return AS_CLIENT.copy().run(self._begin)
+
+    def _begin(self) -> Any:
         if self.requestHeaders.hasHeader(b"upgrade") and self._became_websocket():
             return None
         return super().process()
+
+    @property
+    def _asks_for_events(self) -> bool:
+        """Whether this is a poll of a session."""
+        return bool(self.method == b"GET" and POLL.match(self.uri))
+
+    def handle_reply(self, message: dict[str, Any]) -> None:
+        channel = self.channel
+        super().handle_reply(message)
+        if self.finished and self.code == 200 and channel is not None and self._asks_for_events:
+            channel.transport.answered_poll()
 
     def _refuse(self, status: int, message: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         """Answer with an error, and be done with this connection."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from twisted.internet.tcp import Server
 
-from events.clients_last import AS_CLIENT, has_line
+from events.clients_last import AS_CLIENT, delivering, has_line
 from events.tcp_door import TurnedAway
 from events.turns import places
 
@@ -121,6 +121,8 @@ class PacedConnection(Server):
     _tried = False
     # The last read took all that it could.
     _filled = False
+    # It has been sent events, and what comes next should ask for more of them.
+    _polls = False
 
     @property
     def _factory(self) -> Any:
@@ -158,7 +160,22 @@ class PacedConnection(Server):
         self._wanted = False
         super().stopReading()
 
+    def answered_poll(self) -> None:
+        """It has been sent events, in answer to a request. It has to ask for the next ones: an event that waits for this waits
+        for a client, so the next read, and only that one, is part of the delivery."""
+        self._listen_for_poll(True)
+
+    def _listen_for_poll(self, expected: bool) -> None:
+        self._polls = expected
+        if self._wanted and not (self._held or self._due):
+            super().stopReading()
+            self._listen()
+
     def doRead(self) -> Any:
+        if self._polls:
+            # This read happens as part of a delivery, and stays that.
+            self._listen_for_poll(False)
+            return self._read()
         if self._due or not self._turns.defers(self):
             return self._read()
         super().stopReading()
@@ -171,7 +188,11 @@ class PacedConnection(Server):
 
     def _listen(self) -> None:
         """Have the loop tell when there is something to read."""
-        AS_CLIENT.run(super().startReading)
+        if self._polls:
+            with delivering():
+                super().startReading()
+        else:
+            AS_CLIENT.run(super().startReading)
 
     def _dataReceived(self, data: bytes | None) -> Any:
         self.new = False
@@ -182,7 +203,7 @@ class PacedConnection(Server):
         """Its turn has come. It may have been closed meanwhile, or its reader may want no more for now."""
         self._held = False
         if self.connected and self._wanted:
-            self._due = True
+            self._due, self._polls = True, False
             # What the reactor does with a connection that has something to read, errors included.
             self.reactor._readOrWrite(self, True)
             self._due = False

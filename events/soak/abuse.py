@@ -12,6 +12,7 @@ from typing import Final
 import orjson
 
 from events.soak.abuse_report import AbuseReport
+from events.soak.client import TRANSPORTS
 from events.soak.conductor import SUBSCRIBE_S, Conductor, Say
 from events.soak.hostile import KINDS
 from events.soak.latency import Latencies
@@ -64,7 +65,7 @@ class Abuse(Conductor):
         # Not by the path of the file: its folder would come first among those that modules are looked for in.
         environment = {**inherited, "PYTHONPATH": str(manage.parent)}
         self._attackers = Child("attackers", (sys.executable, "-m", "events.soak.hostile", *arguments), folder, environment)
-        self._latencies: dict[str, Latencies] = {}
+        self._latencies: dict[tuple[str, str], Latencies] = {}
         self._memory: dict[str, int] = {}
 
     async def prove(self) -> AbuseReport:
@@ -97,7 +98,10 @@ class Abuse(Conductor):
         for client in self._clients:
             client.tally.latencies = Latencies()
         await self._publisher.run(self._abuse.rate, seconds)
-        self._latencies[name] = merged(client.tally.latencies for client in self._clients)
+        for transport in TRANSPORTS:
+            self._latencies[name, transport] = merged(
+                client.tally.latencies for client in self._clients if client.kind == transport
+            )
 
     async def _watch_memory(self) -> None:
         while True:

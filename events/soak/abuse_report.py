@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from events.soak.latency import Latencies
-from events.soak.report import Report, table
+from events.soak.report import Report, merged, table
 
 #: How much more memory than before the attack counts as having returned.
 MEMORY_SHARE: Final = 1.10
@@ -19,13 +19,18 @@ class AbuseReport:
     def __init__(
         self,
         honest: Report,
-        latencies: Mapping[str, Latencies],
+        latencies: Mapping[tuple[str, str], Latencies],
         memory: Mapping[str, int],
         hostile: Mapping[str, Mapping[str, int]],
     ) -> None:
-        """`latencies` by phase; `memory` in bytes before the attack, at its peak and after it; `hostile`: outcomes by kind."""
+        """`latencies` by phase and transport; `memory` in bytes before the attack, at its peak and after it; `hostile`:
+        outcomes by kind."""
         self._honest = honest
-        self._latencies = latencies
+        self._by_transport = latencies
+        phases = dict.fromkeys(phase for phase, _ in latencies)
+        self._latencies = {
+            phase: merged(found for (other, _), found in latencies.items() if other == phase) for phase in phases
+        }
         self._memory = memory
         self._hostile = hostile
 
@@ -69,15 +74,18 @@ class AbuseReport:
 
     def _phases(self) -> str:
         head = ("honest clients", "events live", "p50 ms", "p99 ms", "max ms")
+        found = self._latencies | {
+            f"{phase}, {transport}": latencies for (phase, transport), latencies in self._by_transport.items()
+        }
         rows = [
             (
-                phase,
-                f"{found.count:,}",
-                f"{found.percentile_ms(0.5):,.1f}",
-                f"{found.percentile_ms(0.99):,.1f}",
-                f"{found.max_ms:,.0f}",
+                name,
+                f"{latencies.count:,}",
+                f"{latencies.percentile_ms(0.5):,.1f}",
+                f"{latencies.percentile_ms(0.99):,.1f}",
+                f"{latencies.max_ms:,.0f}",
             )
-            for phase, found in self._latencies.items()
+            for name, latencies in found.items()
         ]
         return table(head, rows, left=1)
 

@@ -1,0 +1,45 @@
+"""`python -m tests.system.line_app PORT`: a server on the event loop of servers that answers each request with what it is to
+that loop: `client`, or `delivery`. A request with `refuse` in its address is answered with 400."""
+
+import sys
+from typing import Any
+
+from events.clients_last import CLIENT
+from manage import use_loop_of_servers
+from wsproject.env import use_settings
+
+
+class Application:
+    """As much of `events.asgi.ServerApplication` as a server needs."""
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        body = b"client" if CLIENT.get() else b"delivery"
+        status = 400 if b"refuse" in scope["query_string"] else 200
+        headers = [(b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    def refused(self, rule: str) -> None:
+        raise AssertionError(f"a request was refused: {rule}")
+
+    async def start(self) -> None: ...
+
+    async def drain(self) -> bool:
+        return False
+
+    async def close(self, reason: str) -> None: ...
+
+
+def main(port: str) -> None:
+    use_loop_of_servers()
+    use_settings("wsproject.settings")
+    import django
+
+    django.setup()
+    from events.server import run_server
+
+    run_server(Application(), "127.0.0.1", int(port), lambda: print("listening", flush=True))  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
