@@ -9,36 +9,30 @@ from manage import use_loop_of_servers
 from wsproject.env import use_settings
 
 
-class Application:
-    """As much of `events.asgi.ServerApplication` as a server needs."""
-
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        body = b"client" if CLIENT.get() else b"delivery"
-        status = 400 if b"refuse" in scope["query_string"] else 200
-        headers = [(b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
-    def refused(self, rule: str) -> None:
-        raise AssertionError(f"a request was refused: {rule}")
-
-    async def start(self) -> None: ...
-
-    async def drain(self) -> bool:
-        return False
-
-    async def close(self, reason: str) -> None: ...
+async def answer(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    body = b"client" if CLIENT.get() else b"delivery"
+    status = 400 if b"refuse" in scope["query_string"] else 200
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def main(port: str) -> None:
+    """As `manage.py serve` does it, with another application inside."""
     use_loop_of_servers()
     use_settings("wsproject.settings")
     import django
+    from django.conf import settings
 
     django.setup()
+    from events.asgi import ServerApplication
     from events.server import run_server
 
-    run_server(Application(), "127.0.0.1", int(port), lambda: print("listening", flush=True))  # type: ignore[arg-type]
+    class Application(ServerApplication):
+        __call__ = staticmethod(answer)
+
+    application = Application(answer, settings.EVENTS)
+    run_server(application, "127.0.0.1", int(port), lambda: print("listening", flush=True))
 
 
 if __name__ == "__main__":
