@@ -6,8 +6,8 @@ daphne and Twisted leave three doors open that this closes, and do not say why t
 - Bodies of any size, kept in memory or in a temporary file until they are complete.
 - Forms, which Twisted takes apart although nothing here wants them: a few megabytes of `a&a&a…` keep the loop busy for seconds.
 
-
 WebSockets do not get as far as daphne's: a request for one is answered here, and `events.websocket` takes the connection over.
+A plain one, which nearly all are, does not even get as far as Twisted's reader of HTTP.
 """
 
 import re
@@ -23,7 +23,7 @@ from twisted.web.http import HTTPChannel
 
 from events.clients_last import AS_CLIENT, CLIENT
 from events.pacing import ReadingTurns
-from events.protocol.websocket import Headers, Refusal, asks_for_websocket, handshake_refusal
+from events.protocol.websocket import Handshake, Headers, Refusal, asks_for_websocket, handshake_refusal, plain_handshake
 from events.tcp_door import TcpDoor
 
 #: How long a connection may rest between two requests. Longer than proxies keep one (nginx: 60 s), so that none is closed
@@ -51,8 +51,12 @@ class PromptChannel(HTTPChannel):
     """A connection on which each request has to arrive within a time, however busily it trickles, its head within a size."""
 
     _arriving = False
+    _silent = True
 
     def dataReceived(self, data: bytes) -> None:
+        first, self._silent = self._silent, False
+        if first and self._becomes_websocket(data):
+            return
         begins = not self._arriving and not self._handlingRequest
         if begins:
             self._arriving = True
@@ -63,6 +67,19 @@ class PromptChannel(HTTPChannel):
             # Twisted brings a timer forward by a search through all timers, so this makes a new one.
             self.setTimeout(None)
             self.setTimeout(self.factory.request_s)
+
+    def _becomes_websocket(self, data: bytes) -> bool:
+        """Take care of a plain request for a WebSocket, which is what nearly every client begins with: to have it read as HTTP
+        takes several times as long. False, and nothing was done, for any other."""
+        request = plain_handshake(data) if len(data) <= self.totalHeadersSize else None
+        if request is None or len(request.pairs) > self.maxHeaders:
+            return False
+        self.setTimeout(None)
+        transport: Any = self.transport
+        transport.unregisterProducer()
+        scope = websocket_scope(request, transport.getPeer(), transport.getHost())
+        self.factory.server.websockets.open(transport, scope, request.key)
+        return True
 
     def lineReceived(self, line: bytes) -> None:
         if self._receivedHeaderSize + len(line) > self.totalHeadersSize:
@@ -177,33 +194,35 @@ class BoundedRequest(WebRequest):
         if refusal is not None:
             self._refuse(refusal.status, refusal.message, refusal.headers)
             return True
-        self._hand_over(self._scope(pairs, headers), headers.all(b"sec-websocket-key")[0])
+        self._hand_over(Handshake(self.uri, pairs, headers))
         return True
 
-    def _hand_over(self, scope: dict[str, Any], key: bytes) -> None:
+    def _hand_over(self, request: Handshake) -> None:
         """Make the connection a WebSocket's. HTTP lets go of what it has of it, which would stay as long as the client."""
         transport = self.channel.transport
         transport.unregisterProducer()
         self.channel.requests.clear()
         self.server.connections.pop(self, None)
-        self.server.websockets.open(transport, scope, key)
+        self.server.websockets.open(transport, websocket_scope(request, self.client, self.host), request.key)
 
-    def _scope(self, pairs: list[tuple[bytes, bytes]], headers: Headers) -> dict[str, Any]:
-        path, _, query = self.uri.partition(b"?")
-        return {
-            "type": "websocket",
-            "asgi": {"version": "3.0"},
-            "http_version": "1.1",
-            "scheme": "ws",
-            "path": unquote(path.decode()),
-            "raw_path": path,
-            "root_path": "",
-            "headers": pairs,
-            "query_string": query,
-            "client": _address(self.client),
-            "server": _address(self.host),
-            "subprotocols": [token.decode("latin-1") for token in headers.tokens(b"sec-websocket-protocol")],
-        }
+
+def websocket_scope(request: Handshake, client: Any, server: Any) -> dict[str, Any]:
+    """ASGI's scope of a WebSocket. `client` and `server` are Twisted's addresses."""
+    path, _, query = request.uri.partition(b"?")
+    return {
+        "type": "websocket",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "scheme": "ws",
+        "path": unquote(path.decode()),
+        "raw_path": path,
+        "root_path": "",
+        "headers": request.pairs,
+        "query_string": query,
+        "client": _address(client),
+        "server": _address(server),
+        "subprotocols": [token.decode("latin-1") for token in request.headers.tokens(b"sec-websocket-protocol")],
+    }
 
 
 def _address(address: Any) -> list[Any] | None:

@@ -6,6 +6,7 @@ What a server sends is in `frames`.
 import base64
 import binascii
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -53,6 +54,37 @@ class Headers:
 
     def has_token(self, name: bytes, token: bytes) -> bool:
         return token in (each.lower() for each in self.tokens(name))
+
+
+#: A whole request of the plainest kind: nothing in it that two readers could understand differently.
+_PLAIN_REQUEST: Final = re.compile(rb"GET ([!-~]+) HTTP/1\.1\r\n((?:[A-Za-z0-9-]+:[ -~]*\r\n)+)\r\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """A request for a WebSocket. `pairs` are the headers as they came, their names in lower case."""
+
+    uri: bytes
+    pairs: list[tuple[bytes, bytes]]
+    headers: Headers
+
+    @property
+    def key(self) -> bytes:
+        return self.headers.all(b"sec-websocket-key")[0]
+
+
+def plain_handshake(data: bytes) -> Handshake | None:
+    """The request for a WebSocket that these bytes are, when they are a whole one that is right and has no body. None for all
+    else: what that is, a reader of HTTP has to say."""
+    request = _PLAIN_REQUEST.fullmatch(data)
+    if request is None:
+        return None
+    lines = request[2].split(b"\r\n")[:-1]
+    pairs = [(name.lower(), value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
+    headers = Headers(pairs)
+    if not asks_for_websocket(headers) or headers.all(b"content-length") or headers.all(b"transfer-encoding"):
+        return None
+    return None if handshake_refusal(b"GET", b"HTTP/1.1", headers) else Handshake(request[1], pairs, headers)
 
 
 def asks_for_websocket(headers: Headers) -> bool:

@@ -25,6 +25,7 @@ from events.protocol.websocket import (
     asks_for_websocket,
     handshake_answer,
     handshake_refusal,
+    plain_handshake,
 )
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
@@ -211,3 +212,50 @@ def test_a_header_that_must_be_there_once_is_refused_twice() -> None:
     for name in (b"host", b"sec-websocket-key", b"sec-websocket-version"):
         twice = Headers([*HANDSHAKE.items(), (name, HANDSHAKE[name])])
         assert handshake_refusal(b"GET", b"HTTP/1.1", twice) is not None
+
+
+PLAIN = (
+    b"GET /ws/events?x=%%41 HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Empty:\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %b\r\nX-Two: 1 \r\nX-Two:  2\r\n\r\n" % KEY
+)
+
+
+def test_a_plain_request_is_read_at_once() -> None:
+    found = plain_handshake(PLAIN)
+    assert found is not None
+    assert (found.uri, found.key) == (b"/ws/events?x=%41", KEY)
+    assert found.pairs[0] == (b"host", b"a")
+    assert (b"x-empty", b"") in found.pairs
+    assert found.headers.all(b"x-two") == [b"1", b"2"]
+
+
+@pytest.mark.parametrize(
+    ("part", "instead"),
+    [
+        (b"GET ", b"POST "),
+        (b"HTTP/1.1", b"HTTP/1.0"),
+        (b"GET /", b"GET  /"),
+        (b"GET /", b"\r\nGET /"),
+        (b"/ws/events", b"/ws/\xc3\xa4"),
+        (b"Host: a\r\n", b"Host: a\r\nHost: b\r\n"),
+        (b"Host: a\r\n", b"Host: a\n"),
+        (b"Host: a", b"Host : a"),
+        (b"Host: a", b"Host: a\r\n b"),
+        (b"Host: a", b"Host: \xe4"),
+        (b"Host: a", b"Host: a\x00"),
+        (b"Host: a", b"Host: a\rX: b"),
+        (b"X-Empty:", b"X_Empty:"),
+        (b"X-Empty:", b"X-Empty"),
+        (b"X-Empty:", b":"),
+        (b"X-Empty:", b"Content-Length: 0"),
+        (b"X-Empty:", b"Transfer-Encoding: chunked"),
+        (b"Upgrade: websocket", b"Upgrade: h2c"),
+        (b"Version: 13", b"Version: 8"),
+        (b"2\r\n\r\n", b"2\r\n"),
+        (b"2\r\n\r\n", b"2\r\n\r\nmore"),
+    ],
+)
+def test_all_else_is_left_to_a_reader_of_http(part: bytes, instead: bytes) -> None:
+    assert PLAIN.count(part) == 1
+    assert plain_handshake(PLAIN.replace(part, instead)) is None
+    assert all(plain_handshake(PLAIN[:end]) is None for end in range(len(PLAIN)))
