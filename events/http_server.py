@@ -22,6 +22,7 @@ from twisted.protocols.basic import LineReceiver
 from twisted.web.http import HTTPChannel
 
 from events.clients_last import AS_CLIENT, CLIENT
+from events.limits.load import Load
 from events.pacing import ReadingTurns
 from events.protocol.websocket import Handshake, Headers, Refusal, asks_for_websocket, handshake_refusal, plain_handshake
 from events.tcp_door import TcpDoor
@@ -36,7 +37,14 @@ POLL: Final = re.compile(rb"/socket\.io/?\?(?=.*\bsid=)(?=.*\btransport=polling\
 #: What is read of a body that is too large, so that its sender gets to read the answer; then the connection is cut.
 LINGER_BYTES: Final = 67_108_864
 
+#: Bodies that are held at once, arriving ones and those of requests that are not answered yet, may take as much as so many of
+#: the largest: in all, and of one address. They lie in memory and in temporary files, and anybody may send one.
+BODIES: Final = 32
+BODIES_OF_ADDRESS: Final = 8
+
 TOO_LARGE: Final = "The body is too large for this server."
+
+CROWDED: Final = "The server is receiving too much at the moment, in all or from your address. Try again in a second."
 
 HEAD_TOO_LARGE: Final = b'{"message":"The request line and the headers are too large for this server (WS_MAX_HEADER_BYTES)."}'
 
@@ -123,6 +131,10 @@ class BoundedRequest(WebRequest):
 
     _parsePOSTFormSubmission = False
     _received = 0
+    #: Of the body, so much is held for this party.
+    _held = 0
+    _party = ""
+    _crowded = False
 
     @property
     def _max_body(self) -> int:
@@ -133,15 +145,50 @@ class BoundedRequest(WebRequest):
         fitted = self._received <= self._max_body
         self._received += len(data)
         if self._received <= self._max_body:
-            super().handleContentChunk(data)
+            self._keep(data)
         elif fitted:
             self.channel.factory.refused("body")
+            self._let_go()
         elif self._received > self._max_body + LINGER_BYTES:
             self.channel.forceAbortClient()
 
+    def _keep(self, data: bytes) -> None:
+        if self._crowded:
+            return
+        if not self._held:
+            self._party = self.channel.factory.door.party(_host(self.channel.getPeer()))
+        if self.channel.factory.bodies.add(self._party, len(data)):
+            self._held += len(data)
+            super().handleContentChunk(data)
+        else:
+            self._crowded = True
+            self.channel.factory.refused("bodies")
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Keep nothing of the body."""
+        self.content.seek(0)
+        self.content.truncate(0)
+        self._release()
+
+    def _release(self) -> None:
+        held, self._held = self._held, 0
+        if held:
+            self.channel.factory.bodies.remove(self._party, held)
+
+    def finish(self) -> None:
+        self._release()
+        super().finish()
+
+    def connectionLost(self, reason: Any) -> None:
+        self._release()
+        super().connectionLost(reason)
+
     def process(self) -> Any:
+        if self._crowded:
+            self._refuse(503, CROWDED, [(b"retry-after", b"1")])
+            return None
         if self._received > self._max_body:
-            self.content.truncate(0)
             self._refuse(413, TOO_LARGE)
             return None
         if CLIENT.get() or self._asks_for_events:
@@ -242,7 +289,7 @@ class BoundedFactory(HTTPFactory):
     max_head:  bytes of the longest request line with all headers
     max_body:  bytes of the largest body
     door:      counts the connections
-    refused:   is told the rule by which a request was not taken: `head`, `body` or `request_time`
+    refused:   is told the rule by which a request was not taken: `head`, `body`, `bodies` or `request_time`
     """
 
     # daphne wraps the channel in one that can change over to HTTP/2, which this server does not speak.
@@ -257,6 +304,7 @@ class BoundedFactory(HTTPFactory):
         self.max_head = max_head
         self.refused = refused
         self.max_body = max_body
+        self.bodies = Load(BODIES * max_body, BODIES_OF_ADDRESS * max_body)
         self.turns = ReadingTurns()
 
     def buildProtocol(self, addr: IAddress) -> Any:

@@ -68,22 +68,23 @@ class TcpDoor:
         if rule:
             self._refused(rule)
             return TurnedAway(rule)
-        self._tally.enter(self._key(address))
+        self._tally.enter(self.party(address))
         return None
 
     def leave(self, address: str) -> None:
-        self._tally.leave(self._key(address))
+        self._tally.leave(self.party(address))
 
     def _broken_rule(self, address: str) -> str:
         """What one more from this address would break; empty for nothing."""
-        key, now = self._key(address), time.monotonic()
+        key, now = self.party(address), time.monotonic()
         if self._arrivals.come(key, now) or self._clients.unheard(key, now):
             return "new_connections"
         if self._tally.is_full(0 if limit_key(address) else RESERVE):
             return "connections"
         return "connections_per_address" if self._tally.is_full_for(key) else ""
 
-    def _key(self, address: str) -> str:
+    def party(self, address: str) -> str:
+        """Whose limits a connection from this address shares; empty for nobody's, as a proxy's are of many clients."""
         if self._proxies is not None and (not self._proxies or is_within(address, self._proxies)):
             return ""
         return limit_key(address)

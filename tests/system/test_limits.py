@@ -215,7 +215,9 @@ async def test_who_connects_too_fast_is_told_and_others_are_welcome(calm_server:
 @pytest.fixture(scope="module")
 def fast_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One that takes more connections of an address than a test can make."""
-    with Stack(tmp_path_factory.mktemp("fast"), WS_PROXY_HEADERS="1", WS_NEW_CONNECTIONS_PER_S="2000") as stack:
+    with Stack(
+        tmp_path_factory.mktemp("fast"), WS_PROXY_HEADERS="1", WS_TRUSTED_PROXIES="127.0.0.1", WS_NEW_CONNECTIONS_PER_S="2000"
+    ) as stack:
         yield stack.serve()
 
 
@@ -269,3 +271,33 @@ async def test_connections_that_come_and_go_over_which_nothing_comes_are_turned_
                         answer = await reader.read()
     assert answer.startswith(b"HTTP/1.1 429 ")
     assert "WS_NEW_CONNECTIONS_PER_S" in json.loads(answer.partition(b"\r\n\r\n")[2])["message"]
+
+
+async def send_body(port: int, address: str, stack: contextlib.AsyncExitStack, left_out: int = 0) -> asyncio.StreamReader:
+    """Send a request with a large body, all but so many bytes."""
+    reader, writer = await stack.enter_async_context(tcp(port, address))
+    writer.write(b"POST /api/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n")
+    writer.write(b"x" * (10_000_000 - left_out))
+    await writer.drain()
+    return reader
+
+
+async def answer_to_body(port: int, address: str) -> bytes:
+    async with contextlib.AsyncExitStack() as stack:
+        return await (await send_body(port, address, stack)).readuntil(b"}")
+
+
+async def test_an_address_cannot_fill_the_disk_with_bodies(fast_server: Server) -> None:
+    port = fast_server.port
+    async with contextlib.AsyncExitStack() as arriving, asyncio.timeout(DEADLINE_S):
+        for _ in range(8):
+            await send_body(port, "127.0.0.4", arriving, left_out=1)
+        while not (answer := await answer_to_body(port, "127.0.0.4")).startswith(b"HTTP/1.1 503 "):
+            continue
+        assert b"retry-after: 1" in answer.lower()
+        assert (await answer_to_body(port, "127.0.0.5")).startswith(b"HTTP/1.1 415 ")
+    # They are gone, and there is room again.
+    async with asyncio.timeout(DEADLINE_S):
+        while (await answer_to_body(port, "127.0.0.4")).startswith(b"HTTP/1.1 503 "):
+            continue
+    await asyncio.to_thread(await_condition, lambda: counts_it(fast_server, "bodies"), lambda: "the refusal")
