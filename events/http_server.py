@@ -308,6 +308,8 @@ class BoundedFactory(HTTPFactory):
         self.turns = ReadingTurns()
 
     def buildProtocol(self, addr: IAddress) -> Any:
+        if not self.door.hears(_host(addr)):
+            return None
         turned_away = self.door.enter(_host(addr))
         if turned_away is not None:
             return turned_away

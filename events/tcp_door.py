@@ -61,6 +61,15 @@ class TcpDoor:
         self._proxies = proxies
         self._refused = refused
 
+    def hears(self, address: str) -> bool:
+        """Whether the next one from this address gets an answer. Of those that come much too fast most get none: they are to be
+        closed, which takes a small part of the work."""
+        key, now = self.party(address), time.monotonic()
+        if self._clients.unheard(key, now) or self._arrivals.unheard(key, now):
+            self._refused("new_connections")
+            return False
+        return True
+
     def enter(self, address: str) -> Protocol | None:
         """Take one in, and return None; `leave` is to be called once when it is gone. One that is too many is not counted: it
         is to get the protocol that is returned, which says so and ends it."""
@@ -77,7 +86,7 @@ class TcpDoor:
     def _broken_rule(self, address: str) -> str:
         """What one more from this address would break; empty for nothing."""
         key, now = self.party(address), time.monotonic()
-        if self._arrivals.come(key, now) or self._clients.unheard(key, now):
+        if self._arrivals.come(key, now):
             return "new_connections"
         if self._tally.is_full(0 if limit_key(address) else RESERVE):
             return "connections"

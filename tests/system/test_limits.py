@@ -267,7 +267,7 @@ async def test_connections_that_come_and_go_over_which_nothing_comes_are_turned_
         while not answer:
             async with tcp(calm_server.port, "127.0.0.3") as (reader, _):
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(0.01):
+                    async with asyncio.timeout(0.05):
                         answer = await reader.read()
     assert answer.startswith(b"HTTP/1.1 429 ")
     assert "WS_NEW_CONNECTIONS_PER_S" in json.loads(answer.partition(b"\r\n\r\n")[2])["message"]
