@@ -8,10 +8,12 @@ are (`events.channel_groups.HubMember`).
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 import hiredis
 from channels_redis.pubsub import RedisPubSubChannelLayer
+from channels_redis.serializers import MsgPackSerializer
 from channels_redis.utils import create_pool
 from redis import exceptions as errors
 from redis.asyncio.connection import AbstractConnection
@@ -33,6 +35,7 @@ class GroupLine(asyncio.Protocol):
 
     def __init__(self, layer: RedisPubSubChannelLayer, receiver: GroupReceiver, queue: Queue) -> None:
         self._layer = layer
+        self._decode = _decoder(layer)
         self._receiver = receiver
         self._queue = queue
         self._replies = hiredis.Reader()
@@ -92,7 +95,7 @@ class GroupLine(asyncio.Protocol):
         """What was said in the group; None for Redis's own answers."""
         if isinstance(reply, Exception):
             raise Unavailable(f"The channel layer's Redis refuses to serve: {reply}")
-        return cast(Message, self._layer.deserialize(reply[2])) if reply[0] == b"message" else None
+        return cast(Message, self._decode(reply[2])) if reply[0] == b"message" else None
 
     def _take(self, messages: list[Message]) -> None:
         if messages:
@@ -106,6 +109,13 @@ class GroupLine(asyncio.Protocol):
     def _end(self, error: Exception) -> None:
         if not self._ended.done():
             self._ended.set_exception(error)
+
+
+def _decoder(layer: RedisPubSubChannelLayer) -> Callable[[bytes], Any]:
+    """The layer's way to read a message, without the detour over what it leaves as it is: there is one for each message."""
+    serializer: Any = getattr(layer, "_serializer", None)
+    plain = type(serializer) is MsgPackSerializer and not serializer.crypter and not serializer.random_prefix_length
+    return cast(Callable[[bytes], Any], serializer.from_bytes if plain else layer.deserialize)
 
 
 def line_layer(layer: object) -> RedisPubSubChannelLayer | None:

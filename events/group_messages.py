@@ -5,7 +5,7 @@ bytes cost it nothing.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any, Final
 
 import msgpack
@@ -67,7 +67,7 @@ def _split(batch: Batch) -> list[Batch]:
 
 def _part(batch: Batch, first: int, entries: list[Entry]) -> Batch:
     traces = tuple(trace for trace in batch.traces if first <= trace.number < first + len(entries))
-    return replace(batch, first=first, entries=entries, traces=traces)
+    return batch._replace(first=first, entries=entries, traces=traces)
 
 
 def hand_over(messages: Sequence[Message], receiver: GroupReceiver) -> None:
@@ -92,11 +92,11 @@ def hand_over(messages: Sequence[Message], receiver: GroupReceiver) -> None:
 
 
 def _unpack(message: Message) -> Batch:
-    rows = msgpack.unpackb(message["rows"], use_list=False)
-    entries = [Entry(number, *row) for number, row in enumerate(rows, message["first"])]
-    traces = tuple(Trace(*trace) for trace in message.get("traces", ()))
+    first, rows = message["first"], msgpack.unpackb(message["rows"], use_list=False)
+    entries = [Entry(number, *row) for number, row in enumerate(rows, first)]
+    traces = tuple([Trace(*trace) for trace in message["traces"]]) if "traces" in message else ()
     published, relayed = message["times"]
-    return Batch(message["epoch"], message["first"], entries, published, relayed, traces)
+    return Batch(message["epoch"], first, entries, published, relayed, traces)
 
 
 def _follows(before: Batch, batch: Batch) -> bool:
@@ -108,7 +108,7 @@ def _give(joined: list[Batch], receiver: GroupReceiver) -> None:
     if len(joined) > 1:
         entries = [entry for batch in joined for entry in batch.entries]
         traces = tuple(trace for batch in joined for trace in batch.traces)
-        receiver.receive(replace(joined[0], entries=entries, traces=traces))
+        receiver.receive(joined[0]._replace(entries=entries, traces=traces))
     elif joined:
         receiver.receive(joined[0])
     joined.clear()

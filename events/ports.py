@@ -306,9 +306,9 @@ class Trace(NamedTuple):
     published: float
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Consecutive entries, the first of which follows entry number `first - 1`.
+class Batch(NamedTuple):
+    """Consecutive entries, the first of which follows entry number `first - 1`. A tuple, as each server process makes one of
+    each message.
 
     published: Unix time at which the bus took the oldest of them, `relayed` at which the history had them, or at which they
                were made ready for a history that announces them itself; 0 when not known

@@ -14,7 +14,7 @@ from events.domain.topics import subscription
 from events.fanout.catch_up import CatchUp
 from events.fanout.counters import Counters
 from events.fanout.due import Due
-from events.fanout.latency import CANARY, observe
+from events.fanout.latency import CANARY, BatchTimes, observe
 from events.fanout.recent_reader import RecentReader
 from events.fanout.session import Session, Subscription
 from events.fanout.topic import Topic
@@ -89,7 +89,8 @@ class Hub:
         self.canary_at = 0.0
         #: The platform's emergency state, as far as this process knows (`events.fanout.emergency`).
         self.emergency = Emergency()
-        self.counters = Counters()
+        self._counters = Counters()
+        self._times = BatchTimes(self._counters.labelled)
         self._gaps = 0
         #: Whether the group brought something that was left to the repair which is under way.
         self._left = False
@@ -100,6 +101,12 @@ class Hub:
     def ready(self) -> bool:
         """Whether the hub knows the history's position; until then subscriptions wait."""
         return self._ready.is_set()
+
+    @property
+    def counters(self) -> Counters:
+        """What this process has counted until now."""
+        self._times.count()
+        return self._counters
 
     # -- what the group brings ------------------------------------------------------------------------------------------
 
@@ -117,7 +124,7 @@ class Hub:
         heard = time.time()
         fresh = batch.entries[here.number + 1 - batch.first :]
         self._apply(fresh)
-        self._measure(batch, heard, len(fresh))
+        self._times.note(batch.published, batch.relayed, heard, time.time(), len(fresh))
         if batch.traces:
             self._trace(batch, here.number, heard)
 
@@ -129,15 +136,6 @@ class Hub:
             if trace.number > after and found:
                 clients = len(self._audience(entry, found, Delivery(entry)))
                 self._tracer.delivered(trace, batch.relayed, heard, clients)
-
-    def _measure(self, batch: Batch, heard: float, events: int) -> None:
-        """How late a batch is that just went out. All its events count as late as the oldest."""
-        counted, written = self.counters.labelled, time.time()
-        observe(counted, "socket", written - heard, events)
-        if batch.relayed:
-            observe(counted, "group", heard - batch.relayed, events)
-        if batch.published:
-            observe(counted, "total", written - batch.published, events)
 
     def receive_heartbeat(self, position: Position) -> None:
         """Compare positions with the relay: what it has and we have not was lost on the way."""
@@ -160,7 +158,7 @@ class Hub:
         """The way from the bus to here is open."""
         self.heard_at = self.canary_at = time.monotonic()
         self.canary = canary
-        observe(self.counters.labelled, CANARY, time.time() - canary.published)
+        observe(self._counters.labelled, CANARY, time.time() - canary.published)
 
     def _apply(self, entries: Sequence[Entry]) -> None:
         """Hand consecutive entries to the sessions. The hot path: nothing here waits, encodes or logs per delivery."""
@@ -176,7 +174,7 @@ class Hub:
             if found:
                 delivery = Delivery(entry)
                 audience = self._audience(entry, found, delivery)
-                self.counters.bytes += len(entry.document) * len(audience)
+                self._counters.bytes += len(entry.document) * len(audience)
                 due.add(audience, delivery)
         self.position = Position(self.position.epoch, entries[-1].number)
         self._deliver(due.parcels())
@@ -220,7 +218,7 @@ class Hub:
                 pipe.write(unsent(frame[taken:]))
             session.sent += parcel.count
             sent += parcel.count
-        self.counters.sent += sent
+        self._counters.sent += sent
 
     def _offer(self, session: Session, parcel: Parcel) -> int:
         """How many deliveries a client took that may have too much unsent, or lag already."""
@@ -236,7 +234,7 @@ class Hub:
     def add(self, session: Session) -> None:
         """Take a new client in."""
         self.sessions[session.sid] = session
-        self.counters.connections += 1
+        self._counters.connections += 1
         self.changed.set()
 
     def remove(self, session: Session) -> None:
@@ -406,7 +404,7 @@ class Hub:
 
     async def _repair(self) -> None:
         """Read the journal from the hub's position until nothing is missing."""
-        self.counters.repairs += 1
+        self._counters.repairs += 1
         read = 0
         while True:
             here = self.position

@@ -24,6 +24,9 @@ BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 #: Labels of the buckets, as counters have them.
 BUCKETS: Final = (*(f"{bound:g}" for bound in BOUNDS), "inf")
 
+#: Batches whose times wait to be counted: half a millisecond's work.
+MOST_NOTED: Final = 100
+
 #: The counter beside the buckets: the sum of what was observed, in microseconds.
 SUM: Final = "sum_us"
 
@@ -34,6 +37,33 @@ def observe(counted: Counter[str], name: str, seconds: float, count: int = 1) ->
     keys = _KEYS[name]
     counted[keys[bisect_left(BOUNDS, seconds)]] += count
     counted[keys[-1]] += round(seconds * 1e6) * count
+
+
+class BatchTimes:
+    """How late batches were, counted many at once: while a process waits for the next message, the caches forget how to count.
+
+    Whoever reads `counted` has to call `count` before.
+    """
+
+    def __init__(self, counted: Counter[str]) -> None:
+        self._counted = counted
+        self._noted: list[tuple[float, float, float, float, int]] = []
+
+    def note(self, published: float, relayed: float, heard: float, written: float, events: int) -> None:
+        """A batch of so many events, which count as late as the oldest. Unix times; 0 for those that are not known."""
+        self._noted.append((published, relayed, heard, written, events))
+        if len(self._noted) >= MOST_NOTED:
+            self.count()
+
+    def count(self) -> None:
+        """Count what was noted."""
+        for published, relayed, heard, written, events in self._noted:
+            observe(self._counted, "socket", written - heard, events)
+            if relayed:
+                observe(self._counted, "group", heard - relayed, events)
+            if published:
+                observe(self._counted, "total", written - published, events)
+        self._noted.clear()
 
 
 def buckets(counters: Mapping[str, int], name: str) -> list[int]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import orjson
 
@@ -21,9 +21,10 @@ class Dialect(Enum):
 
     def encode(self, name: str, body: bytes) -> bytes:
         """The text of one event whose data is the JSON `body`. Names are ours, and need no escaping."""
-        if self is Dialect.SOCKETIO:
-            return b'42["%b",%b]' % (name.encode(), body)
-        return b'{"event":"%b","data":%b}' % (name.encode(), body)
+        return _FORMS[self] % (name.encode(), body)
+
+
+_FORMS: Final = {Dialect.SOCKETIO: b'42["%b",%b]', Dialect.PLAIN: b'{"event":"%b","data":%b}'}
 
 
 class WireMessage:
@@ -79,11 +80,10 @@ class Delivery:
         return self._type
 
     def message(self, dialect: Dialect) -> WireMessage:
-        try:
-            return self._messages[dialect]
-        except KeyError:
+        made = self._messages.get(dialect)
+        if made is None:
             made = self._messages[dialect] = WireMessage(dialect.encode("workflow_event", self.entry.document))
-            return made
+        return made
 
 
 class Bundle:
@@ -129,11 +129,11 @@ class Parcel:
         return found[::-1]
 
     def bundle(self, dialect: Dialect) -> Bundle:
-        try:
-            return self._bundles[dialect]
-        except KeyError:
-            made = self._bundles[dialect] = Bundle([delivery.message(dialect) for delivery in self.deliveries])
-            return made
+        made = self._bundles.get(dialect)
+        if made is None:
+            deliveries = (self.delivery,) if self._before is None else self.deliveries
+            made = self._bundles[dialect] = Bundle([delivery.message(dialect) for delivery in deliveries])
+        return made
 
 
 def replay_message(dialect: Dialect, entries: Collection[Entry]) -> WireMessage:

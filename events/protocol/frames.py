@@ -9,6 +9,11 @@ _CLOSE: Final = 0x88
 _PING: Final = 0x89
 _PONG: Final = 0x8A
 
+# The three forms of a header.
+_SHORT: Final = struct.Struct("!BB")
+_MEDIUM: Final = struct.Struct("!BBH")
+_LONG: Final = struct.Struct("!BBQ")
+
 
 def text_frame(payload: bytes) -> bytes:
     """One whole text message; `payload` is its UTF-8."""
@@ -37,7 +42,7 @@ def pong_frame(payload: bytes) -> bytes:
 
 def _header(first: int, length: int) -> bytes:
     if length < 126:
-        return struct.pack("!BB", first, length)
+        return _SHORT.pack(first, length)
     if length < 1 << 16:
-        return struct.pack("!BBH", first, 126, length)
-    return struct.pack("!BBQ", first, 127, length)
+        return _MEDIUM.pack(first, 126, length)
+    return _LONG.pack(first, 127, length)

@@ -364,6 +364,17 @@ async def test_messages_that_come_in_one_read_are_taken_as_one_also_when_the_las
     assert recorder.heard[1:] == [Batch("e", 3, entries(3, 3))]
 
 
+@pytest.mark.parametrize("keys", [None, ["a key of the cluster"]], ids=["plain", "encrypted"])
+async def test_messages_are_read_as_the_layer_has_written_them(keys: list[str] | None) -> None:
+    layer = RedisPubSubChannelLayer(symmetric_encryption_keys=keys)
+    recorder = Recorder()
+    data = layer.serialize(batch_messages(Batch("e", 1, entries(1, 3)))[0])
+    GroupLine(layer, recorder, Queue(MAX_WAITING)).data_received(
+        b"*3\r\n$7\r\nmessage\r\n$5\r\ngroup\r\n$%d\r\n%b\r\n" % (len(data), data)
+    )
+    assert recorder.heard == [Batch("e", 1, entries(1, 3))]
+
+
 async def test_a_connection_that_redis_ends_is_made_anew(group: str, redis: Redis) -> None:
     recorder = Recorder()
     async with joined(group, recorder):

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from dataclasses import replace
 
 import pytest
 
@@ -37,7 +36,7 @@ async def test_how_late_deliveries_are_is_counted_by_stage() -> None:
         [batch] = world.group.waiting
         assert isinstance(batch, Batch)
         now = time.time()
-        world.hub.receive(replace(batch, published=now - 20, relayed=now - 2))
+        world.hub.receive(batch._replace(published=now - 20, relayed=now - 2))
         counted = world.hub.counters.as_dict()
         assert (counted["latency_total:30"], counted["latency_group:2.5"]) == (3, 3)
         assert sum(buckets(counted, "socket")) == 3

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from events.fanout.latency import BOUNDS, buckets, observe, quantile, sum_seconds
+from events.fanout.latency import BOUNDS, MOST_NOTED, BatchTimes, buckets, observe, quantile, sum_seconds
 
 
 def test_each_observation_is_in_the_bucket_that_bounds_it() -> None:
@@ -23,6 +23,27 @@ def test_clocks_that_disagree_make_nothing_faster_than_at_once() -> None:
     observe(counted, "group", -0.5, 2)
     assert buckets(counted, "group")[0] == 2
     assert sum_seconds(counted, "group") == 0
+
+
+def test_times_of_batches_are_counted_by_stage_and_once() -> None:
+    counted: Counter[str] = Counter()
+    times = BatchTimes(counted)
+    times.note(published=100.0, relayed=101.0, heard=101.2, written=101.203, events=3)
+    times.note(published=0.0, relayed=0.0, heard=102.0, written=102.003, events=2)
+    assert not counted
+    times.count()
+    times.count()
+    assert [sum(buckets(counted, stage)) for stage in ("group", "socket", "total")] == [3, 5, 3]
+    assert sum_seconds(counted, "group") == pytest.approx(3 * 0.2)
+    assert sum_seconds(counted, "total") == pytest.approx(3 * 1.203)
+
+
+def test_no_more_than_a_few_batches_wait_to_be_counted() -> None:
+    counted: Counter[str] = Counter()
+    times = BatchTimes(counted)
+    for _ in range(MOST_NOTED):
+        times.note(published=100.0, relayed=100.1, heard=100.2, written=100.3, events=1)
+    assert sum(buckets(counted, "total")) == MOST_NOTED
 
 
 def test_a_quantile_lies_within_its_bucket() -> None:
