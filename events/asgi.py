@@ -82,7 +82,7 @@ class ServerApplication:
         process = await server.ensure()
         if self._commands is None or self._commands[0] is not process:
             handler = CommandHandler(process.hub, process.config, self._authority, StatsCache(process).read)
-            GrantWatch(process.hub.sessions, self._authority, handler).start(process.tasks)
+            GrantWatch(handler.granted, self._authority, handler).start(process.tasks)
             self._commands = (process, handler)
             if process.config.demo and process.config.embedded:
                 executor = DemoExecutor(process.config.demo_rate)

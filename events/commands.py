@@ -19,6 +19,7 @@ from events.domain.topics import ALL, ALL_BOTS, KINDS, subscription, topic_name
 from events.fanout import notices
 from events.fanout.hub import Hub
 from events.fanout.session import ANSWERS_UNREAD, Session
+from events.fanout.wire import Pipe
 from events.limits.tally import Tally
 from events.ports import Unavailable
 from events.subscribe import Subscriber, check_filters, parse_options
@@ -54,6 +55,8 @@ class CommandHandler:
         # The connections of each token, and the token of each connection.
         self._connections = Tally(config.access.connections, config.access.per_token)
         self._held: dict[str, str] = {}
+        #: Sessions with a grant of a token, by sid; nobody where no token is required.
+        self.granted: dict[str, Session] = {}
 
     # -- life of a session ----------------------------------------------------------------------------------------------
 
@@ -102,12 +105,18 @@ class CommandHandler:
         self.refuse(session, CommandError(errors.AUTHENTICATION_TIMEOUT, message).payload())
         session.disconnect("client did not authenticate in time")
 
+    def upgrade(self, session: Session, pipe: Pipe) -> None:
+        """A client of long-polling has a WebSocket from now on."""
+        session.pipe, session.transport = pipe, "websocket"
+        self._hub.changed.set()
+
     async def disconnect(self, session: Session, reason: str) -> None:
         """Forget a client."""
         if reason == ANSWERS_UNREAD:
             self._hub.counters.count("overflows", "client_answers")
         self._expect_nothing(session)
         self._release(session)
+        self.granted.pop(session.sid, None)
         self._hub.remove(session)
         log.info(
             "client_disconnected", sid=session.sid, reason=reason, events_sent=session.sent,
@@ -155,12 +164,15 @@ class CommandHandler:
         session.authenticated = True
         # Where no token is required everybody may do everything, whatever token was given.
         session.grant = grant if self._config.require_auth else OPEN
+        if session.grant is not OPEN:
+            self.granted[session.sid] = session
         self._end_uncovered(session, errors.INSUFFICIENT_SCOPE)
 
     def withdraw(self, session: Session, kind: ErrorKind) -> None:
         """Take a client's grant away. It stays connected, and has as long as a new client to give another token."""
         log.info("grant_withdrawn", sid=session.sid, token_id=(session.grant or NOTHING).token_id, reason=kind.code)
         session.grant, session.authenticated = None, False
+        self.granted.pop(session.sid, None)
         self._hub.counters.count("withdrawn", kind.code)
         self.refuse(session, CommandError(kind, _WITHDRAWN[kind]).payload())
         self._end_uncovered(session, kind)

@@ -186,6 +186,11 @@ class Process(ABC):
         """`queues`: how many wait in each, and its bound."""
         return {"queues": {name: [queue.waiting, queue.bound] for name, queue in self.queues().items()}}
 
+    @property
+    def clients(self) -> int:
+        """How many it has."""
+        return 0
+
     def count_overflows(self, counted: Counters) -> Counters:
         """Add what the queues dropped."""
         overflows = {f"overflows:{name}": queue.dropped for name, queue in self.queues().items() if queue.dropped}
@@ -234,21 +239,26 @@ class Process(ABC):
             counted=self.counters().as_dict(),
         )
 
-    async def report_now(self) -> None:
-        """Tell the registry. Counters are told once: what could not be delivered goes with the next report."""
+    async def report_now(self, *, changed: bool = True) -> None:
+        """Tell the registry. Counters are told once: what could not be delivered goes with the next report. `changed`: whether
+        clients may have changed since the last one."""
         now = self.counters().copy()
         await self.adapters.registry.report(self.report(now.since(self._reported)), REPORT_TTL_S)
         self._reported = now
 
     async def run_reports(self, changed: asyncio.Event) -> None:
         """Report each second, and soon after `changed` was set, for ever."""
+        # Until it has been told.
+        anything = True
         while True:
+            anything = anything or changed.is_set()
             changed.clear()
             try:
-                await self.report_now()
+                await self.report_now(changed=anything)
+                anything = False
             except Unavailable as error:
                 log.warning("report_failed", reason=str(error))
-            soon = REPORT_SOON_S if self.gauges().get("clients", 0) <= REPORT_SOON_CLIENTS else REPORT_INTERVAL_S
+            soon = REPORT_SOON_S if self.clients <= REPORT_SOON_CLIENTS else REPORT_INTERVAL_S
             await asyncio.sleep(soon)
             try:
                 await asyncio.wait_for(changed.wait(), REPORT_INTERVAL_S - soon)
@@ -324,12 +334,15 @@ class ServerProcess(Process):
         inputs = reader_queues(self.adapters.readers) if self.relay is not None else {}
         return {"clients": clients, "group": self.inbox.queue} | inputs
 
+    @property
+    def clients(self) -> int:
+        return len(self.hub.sessions)
+
     def gauges(self) -> dict[str, Any]:
-        sessions = self.hub.sessions
         own = {
-            "clients": len(sessions),
+            "clients": self.clients,
             "lagging": len(self.hub.catch_up),
-            "subscriptions": sum(len(session.topics) for session in sessions.values()),
+            "subscriptions": self.hub.subscriptions,
         }
         return super().gauges() | own | self.vitals() | (relay_gauges(self.relay) if self.relay is not None else {})
 
@@ -349,9 +362,9 @@ class ServerProcess(Process):
         """Seconds since something was heard, or since this process started."""
         return round(time.monotonic() - max(moment, self.started_monotonic), 3)
 
-    async def report_now(self) -> None:
-        await super().report_now()
-        await self.presence.update(REPORT_TTL_S)
+    async def report_now(self, *, changed: bool = True) -> None:
+        await super().report_now(changed=changed)
+        await self.presence.update(REPORT_TTL_S, changed=changed)
 
 
 class RelayProcess(Process):

@@ -43,9 +43,8 @@ class WorkflowNamespace:
             socket.acknowledge(ack_id, answer)
 
     def upgraded(self, socket: Socket) -> None:
-        session, _ = self._sessions[socket.sid]
-        session.pipe = socket.connection.pipe
-        session.transport = "websocket"
+        session, commands = self._sessions[socket.sid]
+        commands.upgrade(session, socket.connection.pipe)
 
     async def disconnect(self, socket: Socket, reason: str) -> None:
         session, commands = self._sessions.pop(socket.sid)

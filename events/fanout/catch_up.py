@@ -49,13 +49,15 @@ class CatchUp:
         self._hub.counters.lagged += 1
         self._lagging[session] = (time.monotonic(), session.pipe.pending)
         self._any.set()
+        self._hub.changed.set()
         log.warning("client_lagging", sid=session.sid, backlog_bytes=session.pipe.pending)
 
     def forget(self, session: Session) -> None:
         """Make a session live, or be done with one whose connection ended."""
         session.cursor = None
         session.offsets = {}
-        self._lagging.pop(session, None)
+        if self._lagging.pop(session, None) is not None:
+            self._hub.changed.set()
 
     async def run(self) -> None:
         """Serve lagging clients, for ever."""

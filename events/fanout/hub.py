@@ -94,7 +94,7 @@ class Hub:
         self._gaps = 0
         #: Whether the group brought something that was left to the repair which is under way.
         self._left = False
-        #: Set when a client came, went or changed its subscriptions; for whoever reports that.
+        #: Set when a client came or went, or something changed of it but its traffic; for whoever reports that.
         self.changed = asyncio.Event()
 
     @property
@@ -269,6 +269,11 @@ class Hub:
             self.release(name)
             raise
         return loading is not None
+
+    @property
+    def subscriptions(self) -> int:
+        """Topics of all clients together."""
+        return sum(len(topic.sessions) + len(topic.filtered) for topic in self._topics.values())
 
     def opened(self, name: str) -> Topic:
         """A topic that is held open."""

@@ -31,15 +31,18 @@ class Presence:
         #: What was told of each client, in short.
         self._told: dict[str, Mark] = {}
         self._anew = True
+        #: Whether the last update left out clients of whom more may have changed than their traffic.
+        self._unfinished = False
         #: The place of the client whose turn it is, and how many more may be written for their traffic alone: below zero once
         #: one was left out.
         self._turn = 0
         self._room = 0
 
-    async def update(self, ttl_s: float) -> None:
-        """Bring the registry up to date. What it does not learn because it cannot be reached goes with the next update."""
+    async def update(self, ttl_s: float, *, changed: bool = True) -> None:
+        """Bring the registry up to date. What it does not learn because it cannot be reached goes with the next update. When
+        nothing has `changed` of any client but its traffic, those that would be left out are not even looked at."""
         try:
-            await self._update(ttl_s)
+            await self._update(ttl_s, changed)
         except Unavailable:
             # It may have taken what it did not confirm.
             self._anew = True
@@ -53,16 +56,19 @@ class Presence:
             await asyncio.sleep(0)
         return rows
 
-    async def _update(self, ttl_s: float) -> None:
+    async def _update(self, ttl_s: float, changed: bool) -> None:
         if self._anew:
             self._told.clear()
-        written, self._room = 0, TRAFFIC_ROWS
+        everybody = changed or self._anew or self._unfinished
+        written, self._room, self._unfinished = 0, TRAFFIC_ROWS, everybody
         for step in _steps(self._in_turn()):
             marks = self._due(step)
             await self._put(marks, (), ttl_s)
             written += len(marks)
-            if written >= ROWS_PER_UPDATE:
+            if written >= ROWS_PER_UPDATE or (self._room < 0 and not everybody):
                 break
+        else:
+            self._unfinished = False
         gone = [sid for sid in self._told if sid not in self._sessions]
         if await self._put({}, gone, ttl_s, always=True) != len(self._told):
             self._anew = True
@@ -71,13 +77,14 @@ class Presence:
         """Whose rows are to be written, and what they tell."""
         marks: dict[Session, Mark] = {}
         for session in step:
-            mark, told = session.mark(), self._told.get(session.sid)
-            if told is None or mark[0] != told[0]:
-                marks[session] = mark
-            elif mark != told:
+            standing, told = session.standing(), self._told.get(session.sid)
+            if told is None or standing != told[0]:
+                marks[session] = standing, session.traffic()
+            # Once one was left out, no further one is asked: on a busy server all have been sent something.
+            elif self._room >= 0 and (traffic := session.traffic()) != told[1]:
                 self._room -= 1
                 if self._room >= 0:
-                    marks[session] = mark
+                    marks[session] = standing, traffic
             # The next update begins with the first one that was left out.
             if self._room >= 0:
                 self._turn += 1

@@ -138,11 +138,15 @@ class Session:
         self.commands.append((time.time(), name, subject[:SUBJECT_LENGTH], error))
         del self.commands[:-RECENT_COMMANDS]
 
-    def mark(self) -> tuple[Hashable, Hashable]:
-        """Differs when the row does, in its first part unless only the traffic differs. Cheaper than a row."""
-        newest = next(reversed(self.topics), None)
-        standing = (self.transport, self.authenticated, self.grant, newest, len(self.topics), self.lagging)
-        return standing, (self.sent, self.pipe.pending)
+    def standing(self) -> Hashable:
+        """Differs when the row does, unless only the traffic differs. Cheaper than a row."""
+        topics = self.topics
+        newest = next(reversed(topics), None)
+        return self.transport, self.authenticated, self.grant, newest, len(topics), self.cursor is not None
+
+    def traffic(self) -> Hashable:
+        """Differs when the row does for what the client was sent."""
+        return self.sent, self.pipe.pending
 
     def row(self) -> dict[str, Any]:
         """What is shown of this client in lists (`events.stats.ClientRow` less the process)."""

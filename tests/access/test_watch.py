@@ -60,7 +60,7 @@ class World:
         authority = cast(Authority, self.tokens)
         running.commands._config = replace(running.config, require_auth=True)
         running.commands._authority = authority
-        self.watch = GrantWatch(running.hub.sessions, authority, running.commands)
+        self.watch = GrantWatch(running.commands.granted, authority, running.commands)
 
     async def client(self, token: str, grant: Grant = DAY) -> Client:
         self.tokens.grants[token] = replace(grant, token_id=token)

@@ -1,6 +1,6 @@
 """The rows that a process keeps in the registry."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import orjson
@@ -123,6 +123,45 @@ async def test_where_all_get_events_they_take_turns_and_other_changes_do_not_wai
         assert len(written) <= 5
         seen += [sid for sid in written if sid != "s9"]
     assert {seen.count(sid) for sid in world.sessions if sid != "s9"} == {2, 3}
+
+
+async def test_when_nothing_else_changed_those_who_are_left_out_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STEP_CLIENTS", 2)
+    monkeypatch.setattr(module, "TRAFFIC_ROWS", 4)
+    world = World(10)
+    await world.update()
+    looked_at: list[str] = []
+    standing = Session.standing
+
+    def look(session: Session) -> Hashable:
+        looked_at.append(session.sid)
+        return standing(session)
+
+    monkeypatch.setattr(Session, "standing", look)
+    seen: list[str] = []
+    for turn in range(1, 6):
+        for session in world.sessions.values():
+            session.sent = turn
+        await world.presence.update(TTL_S, changed=False)
+        seen += world.registry.rows_written()
+    assert {seen.count(sid) for sid in world.sessions} == {2}
+    assert len(looked_at) == 5 * 6
+
+
+async def test_those_whom_an_update_did_not_come_to_are_looked_at_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STEP_CLIENTS", 2)
+    monkeypatch.setattr(module, "ROWS_PER_UPDATE", 4)
+    monkeypatch.setattr(module, "TRAFFIC_ROWS", 0)
+    world = World(10)
+    for _ in range(3):
+        await world.update()
+    for session in world.sessions.values():
+        session.sent += 1
+        session.authenticated = True
+    await world.update()
+    for _ in range(2):
+        await world.presence.update(TTL_S, changed=False)
+    await world.assert_right()
 
 
 async def test_a_registry_that_forgot_gets_everything_again() -> None:

@@ -16,12 +16,13 @@ from events import bridge, publish, stats
 from events.conf import EventsConfig
 from events.domain.event import InvalidEvent
 from events.domain.topics import ALL
+from events.fanout import presence
 from events.fanout.counters import Counters
 from events.fanout.session import ClientInfo, Session
 from events.fanout.wire import Dialect
 from events.ports import Canary, ClientChanges, Emergency, ProcessReport, Unavailable
 from events.wiring import Adapters, ServerProcess, server
-from tests.contracts.support import event, write
+from tests.contracts.support import event, eventually, write
 from tests.fanout.support import RecordingPipe, until
 from tests.monitoring.conftest import Elsewhere
 from tests.redis_server import RedisServer, free_port
@@ -148,6 +149,36 @@ async def test_what_was_reported_is_not_counted_again(embedded: EventsConfig) ->
             await process.report_now()
         found = await asyncio.to_thread(stats.snapshot)
         assert found.totals["received"] == 1
+
+
+async def test_a_change_that_could_not_be_told_is_told_later(embedded: EventsConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Nobody is looked at but the first one, unless something changed.
+    monkeypatch.setattr(presence, "STEP_CLIENTS", 1)
+    monkeypatch.setattr(presence, "TRAFFIC_ROWS", -1)
+    async with embedded_server() as process:
+        registry = process.adapters.registry
+        tell, refused = registry.report, 0
+
+        def come(sid: str) -> None:
+            limits = embedded.session
+            process.hub.add(Session(sid, Dialect.PLAIN, RecordingPipe(), limits, ClientInfo(), lambda reason: None))
+
+        async def told() -> bool:
+            return list(await registry.clients(process.name)) == list(process.hub.sessions)
+
+        async def report(*told: Any) -> None:
+            nonlocal refused
+            if refused < 2:
+                refused += 1
+                raise Unavailable("away")
+            await tell(*told)
+
+        come("s0")
+        await eventually(told)
+        monkeypatch.setattr(registry, "report", report)
+        come("s1")
+        await eventually(told)
+        assert refused == 2
 
 
 async def test_views_in_threads_reach_the_server_process(embedded: EventsConfig) -> None:
