@@ -239,7 +239,7 @@ class Hub:
 
     def remove(self, session: Session) -> None:
         """Forget a client whose connection ended."""
-        session.closed = True
+        session.close()
         self.sessions.pop(session.sid, None)
         self.catch_up.forget(session)
         for topic in list(session.topics):

@@ -93,9 +93,23 @@ class Session:
     commands: list[tuple[float, str, str, str]] = field(default_factory=list)
     closed: bool = False
     allowance: TokenBucket = field(init=False)
+    _alone: "frozenset[Session] | None" = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.allowance = TokenBucket(self.limits.messages)
+
+    @property
+    def alone(self) -> "frozenset[Session]":
+        """This session as the only one of a topic: one object for all topics of which that is true."""
+        if self._alone is None:
+            self._alone = frozenset((self,))
+        return self._alone
+
+    def close(self) -> None:
+        """Its connection has ended."""
+        self.closed = True
+        # They hold each other, and would stay until the garbage collector finds both.
+        self._alone = None
 
     @property
     def lagging(self) -> bool:
