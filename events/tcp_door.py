@@ -65,10 +65,10 @@ class TcpDoor:
         """Whether the next one from this address gets an answer. Of those that come much too fast most get none: they are to be
         closed, which takes a small part of the work."""
         key, now = self.party(address), time.monotonic()
-        if self._clients.unheard(key, now) or self._arrivals.unheard(key, now):
-            self._refused("new_connections")
-            return False
-        return True
+        if self._clients.heard(key, now) and self._arrivals.heard(key, now):
+            return True
+        self._refused("new_connections")
+        return False
 
     def enter(self, address: str) -> Protocol | None:
         """Take one in, and return None; `leave` is to be called once when it is gone. One that is too many is not counted: it

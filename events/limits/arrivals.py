@@ -27,16 +27,14 @@ class Arrivals:
 
     def come(self, key: str, now: float) -> float:
         """One comes. Returns 0, or the seconds to wait when it is one too many."""
-        wait_s = self._rate.take(key, now) if key else 0.0
-        if wait_s:
-            self._answers.take(key, now)
-        return wait_s
+        return self._rate.take(key, now) if key else 0.0
 
     def offend(self, key: str, now: float) -> None:
         """One has sent what cannot be read. The more of it comes, the longer nothing else may, up to a minute."""
         if key:
             self._rate.charge(key, now, self._per_s * UNREADABLE_S)
 
-    def unheard(self, key: str, now: float) -> bool:
-        """Whether the next one would be refused, and enough others were told so lately."""
-        return bool(key) and self._rate.wait_s(key, now) > 0 and self._answers.wait_s(key, now) > 0
+    def heard(self, key: str, now: float) -> bool:
+        """Before one comes: whether it is to be listened to. One that would be refused is, where not enough others were told so
+        lately."""
+        return not key or not self._rate.wait_s(key, now) or not self._answers.take(key, now)

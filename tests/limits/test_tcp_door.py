@@ -112,6 +112,7 @@ def test_an_address_whose_clients_come_far_too_fast_is_not_heard(monkeypatch: py
     visitors = Visitors(proxies=PROXIES)
     for address in ("192.0.2.1", "10.0.0.1"):
         for _ in range(1_000 + 200):
+            visitors.clients.heard(address, now)
             visitors.clients.come(address, now)
     # A proxy's are of many.
     assert [visitors.come(address) for address in ("192.0.2.1", "10.0.0.1")] == [0, 1]
