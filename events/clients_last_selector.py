@@ -60,11 +60,12 @@ class ClientsLastSelector(BaseSelector):
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
         """Everything that is ready but clients that have sent something: `take` has these."""
         ready = []
-        for descriptor, event in _poll(self._others, _milliseconds(timeout), len(self._keys) + 1):
-            if descriptor == self._clients.fileno():
-                self._find()
-            elif (key := self._keys.get(descriptor)) is not None:
+        for descriptor, event in self._others.poll(_milliseconds(timeout) if timeout else timeout, len(self._keys) + 1):
+            key = self._keys.get(descriptor)
+            if key is not None:
                 ready.append((key, _events(event) & key.events))
+            elif descriptor == self._clients.fileno():
+                self._find()
         return ready
 
     def take(self) -> list[SelectorKey]:
@@ -89,7 +90,7 @@ class ClientsLastSelector(BaseSelector):
 
     def _find(self) -> None:
         if not self._paused:
-            named = (self._keys.get(descriptor) for descriptor, _ in _poll(self._clients, 0, AT_ONCE))
+            named = (self._keys.get(descriptor) for descriptor, _ in self._clients.poll(0, AT_ONCE))
             self._found = [key for key in named if key is not None]
             self._paused = bool(self._found)
 
@@ -113,16 +114,9 @@ def _descriptor(fileobj: Any) -> int:
     return fileobj if isinstance(fileobj, int) else int(fileobj.fileno())
 
 
-def _milliseconds(timeout: float | None) -> float:
+def _milliseconds(timeout: float) -> float:
     """What epoll understands, in seconds: whole milliseconds, rounded up, as it would not wait at all for a part of one."""
-    return -1 if timeout is None else math.ceil(max(timeout, 0) * 1e3) * 1e-3
-
-
-def _poll(poll: "select.epoll", timeout: float, most: int) -> list[tuple[int, int]]:
-    try:
-        return poll.poll(timeout, most)
-    except InterruptedError:
-        return []
+    return math.ceil(max(timeout, 0) * 1e3) * 1e-3
 
 
 def _events(event: int) -> int:
