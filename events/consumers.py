@@ -293,19 +293,24 @@ class EnginePollingConsumer(LeanConsumer):
     async def _poll(self, connection: EngineConnection) -> None:
         """Answer when there is something to say. A client that goes away meanwhile has ended its session."""
         with delivering():
-            poll = asyncio.ensure_future(connection.poll())
             gone = asyncio.ensure_future(self.receive())
+
+        def leave(_: object) -> None:
+            connection.close("transport close")
+
+        # That also ends the poll. Waited for directly, an event is answered with a turn of the loop after it came.
+        gone.add_done_callback(leave)
         try:
             with delivering():
-                await asyncio.wait((poll, gone), return_when=asyncio.FIRST_COMPLETED)
-            if not poll.done():
-                connection.close("transport close")
+                payload = await connection.poll()
+            if gone.done():
+                leave(gone)
                 raise StopConsumer
-            await self._respond(200, poll.result().encode(), TEXT)
+            await self._respond(200, payload.encode(), TEXT)
         finally:
-            for task in (poll, gone):
-                task.cancel()
-            await asyncio.gather(poll, gone, return_exceptions=True)
+            gone.remove_done_callback(leave)
+            gone.cancel()
+            await asyncio.wait((gone,))
 
     async def _take(self, connection: EngineConnection) -> None:
         if connection.session.transport != "polling":

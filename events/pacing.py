@@ -163,11 +163,14 @@ class PacedConnection(Server):
     def answered_poll(self) -> None:
         """It has been sent events, in answer to a request. It has to ask for the next ones: an event that waits for this waits
         for a client, so the next read, and only that one, is part of the delivery."""
+        if self.connected:
+            # What was written leaves now, and not in the loop's next turn.
+            self.reactor._readOrWrite(self, False)
         self._listen_for_poll(True)
 
     def _listen_for_poll(self, expected: bool) -> None:
         self._polls = expected
-        if self._wanted and not (self._held or self._due):
+        if self.connected and self._wanted and not (self._held or self._due):
             super().stopReading()
             self._listen()
 
