@@ -44,6 +44,12 @@ BATCH = 1_000
 #: means for what was written.
 AHEAD = 100
 
+#: Where several documents come at once, more are coming: the next read waits until the last one was so long ago (seconds), and
+#: what comes meanwhile shares one write to the history, one message to the group, and one write to each socket. Documents that
+#: come one by one wait for nothing, and neither does a backlog, which a read finds anyway.
+SEVERAL = 2
+GATHER_S = 0.005
+
 #: How long one read of the bus waits for a document.
 READ_WAIT_S = 1.0
 
@@ -320,6 +326,7 @@ class Relay:
             if not reader.reads_ahead:
                 await ahead.join()
             found = await (reading or self._read(reader, cursor))
+            found_at = time.monotonic()
             cursor, reading = found.entries[-1].cursor if found.entries else cursor, None
             await ahead.join()
             if reader.reads_ahead and len(found.entries) >= AHEAD:
@@ -330,6 +337,8 @@ class Relay:
             await ahead.put(step)
             # Who writes goes first: a lone event is not to wait for the next read.
             await asyncio.sleep(0)
+            if SEVERAL <= len(found.entries) < AHEAD:
+                await asyncio.sleep(found_at + GATHER_S - time.monotonic())
 
     async def _read(self, reader: BusReader, cursor: str) -> _Found:
         while True:

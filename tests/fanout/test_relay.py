@@ -169,6 +169,39 @@ async def test_the_next_batch_is_read_while_one_is_written_where_that_costs_noth
     assert await bench.numbers() == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize(("first", "gathers"), [(1, False), (relay_module.SEVERAL, True), (relay_module.AHEAD, False)])
+async def test_after_several_documents_the_next_are_gathered(
+    monkeypatch: pytest.MonkeyPatch, first: int, gathers: bool
+) -> None:
+    """After one alone, and in a backlog, the next read comes at once."""
+    monkeypatch.setattr(relay_module, "GATHER_S", 3_600.0)
+    bench = Bench()
+    reader = ListReader(documents(1, first))
+    async with running(bench.relay("r1", reader)):
+        await bench.all_written(first)
+        reader.rounds += [[document(first + 1)]]
+        if gathers:
+            await turns(200)
+            assert reader.rounds, "it was not waited with"
+        else:
+            await bench.all_written(first + 1)
+
+
+async def test_what_was_gathered_is_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_module, "GATHER_S", 0.3)
+    bench = Bench()
+    async with running(bench.relay()):
+        await bench.bus.publish(documents(1, 2))
+        await bench.all_written(2)
+        for number in (3, 4, 5):
+            await bench.bus.publish([document(number)])
+            await turns(20)
+        await bench.all_written(5)
+        await until(lambda: sum(len(batch.entries) for batch in bench.batches) == 5)
+    assert await bench.numbers() == [1, 2, 3, 4, 5]
+    assert len(bench.batches) <= 3, "not one for each"
+
+
 async def test_how_late_events_are_is_counted_by_stage_and_they_by_type() -> None:
     bench = Bench()
     relay = bench.relay("r1", ListReader([document(1), document(2, type="node_started"), document(3)], at=NOON - 0.03))
