@@ -32,7 +32,7 @@ from events.tcp_door import TcpDoor
 IDLE_S: Final = 75.0
 
 #: The address of a poll: long-polling with the session's id.
-POLL: Final = re.compile(rb"/socket\.io/?\?(?=.*\bsid=)(?=.*\btransport=polling\b)")
+POLL: Final = re.compile(rb"/socket\.io/?\?(?=(?:.*&)?sid=[^&])(?=(?:.*&)?transport=polling(?:&|$))")
 
 #: What is read of a body that is too large, so that its sender gets to read the answer; then the connection is cut.
 LINGER_BYTES: Final = 67_108_864
@@ -191,9 +191,9 @@ class BoundedRequest(WebRequest):
         if self._received > self._max_body:
             self._refuse(413, TOO_LARGE)
             return None
-        if CLIENT.get() or self._asks_for_events:
+        if CLIENT.get() or (self._asks_for_events and self.channel.transport.goes_first()):
             return self._begin()
-        # It was read as if it asked for events, and it does not.
+        # What was read as if it asked for events, and does not; and what came behind a request that does.
         return AS_CLIENT.copy().run(self._begin)
 
     def _begin(self) -> Any:

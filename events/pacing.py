@@ -4,6 +4,9 @@ An event passes several turns of the loop on its way from Redis to the sockets, 
 everybody who has sent something. A thousand clients that send at once would make each of these turns as long as all of their
 messages take, and an event late by several times that. So each turn reads clients for a moment only; who was not reached is
 read in the turns after it. Nothing waits while there is little to do. (Commands have turns of their own: `events.turns`.)
+
+In a loop in which clients come last (`events.clients_last`) the line of these keeps turns short. What is left to do here is to
+let those wait that only come, and those that keep the loop busy; and to let a poll go first that follows an answer with events.
 """
 
 import asyncio
@@ -121,8 +124,9 @@ class PacedConnection(Server):
     _tried = False
     # The last read took all that it could.
     _filled = False
-    # It has been sent events, and what comes next should ask for more of them.
+    # It has been sent events, and what comes next should ask for more of them; that is being read, and nothing of it was taken.
     _polls = False
+    _first = False
 
     @property
     def _factory(self) -> Any:
@@ -168,6 +172,12 @@ class PacedConnection(Server):
             self.reactor._readOrWrite(self, False)
         self._listen_for_poll(True)
 
+    def goes_first(self) -> bool:
+        """Whether a request that asks for events is the one that was expected. There is one for each answer: those that come
+        with it wait in the line."""
+        first, self._first = self._first, False
+        return first
+
     def _listen_for_poll(self, expected: bool) -> None:
         self._polls = expected
         if self.connected and self._wanted and not (self._held or self._due):
@@ -178,7 +188,11 @@ class PacedConnection(Server):
         if self._polls:
             # This read happens as part of a delivery, and stays that.
             self._listen_for_poll(False)
-            return self._read()
+            self._first = True
+            try:
+                return self._read()
+            finally:
+                self._first = False
         if self._due or not self._turns.defers(self):
             return self._read()
         super().stopReading()

@@ -10,7 +10,15 @@ from tests.system.stack import DEADLINE_S, Stack
 
 PATH = "/socket.io/?EIO=4&transport=polling"
 POLL = f"GET {PATH}&sid=1"
-OTHERS = (f"POST {PATH}&sid=1", f"GET {PATH}", "GET /status", "GET /socket.io/?EIO=4&transport=websocket&sid=1")
+OTHERS = (
+    f"POST {PATH}&sid=1",
+    f"GET {PATH}",
+    f"GET {PATH}&sid=",
+    f"GET {PATH}&sid=&x=1",
+    f"GET {PATH}&a-sid=1",
+    "GET /status",
+    "GET /socket.io/?EIO=4&transport=websocket&sid=1",
+)
 
 
 class Connection:
@@ -73,9 +81,11 @@ def test_a_poll_that_was_refused_was_no_delivery(connection: Connection) -> None
     assert connection.ask(POLL) == ["client"]
 
 
-def test_requests_that_come_at_once_have_each_their_place(connection: Connection) -> None:
+def test_of_requests_that_come_at_once_only_the_first_goes_first(connection: Connection) -> None:
     connection.ask(POLL)
-    assert connection.ask(POLL, OTHERS[0], OTHERS[2]) == ["delivery", "client", "client"]
+    assert connection.ask(POLL, POLL, f"{POLL}&refuse", "GET /status", POLL) == ["delivery", *["client"] * 4]
+    assert connection.ask(POLL) == ["delivery"]
+    assert connection.ask("GET /status", POLL) == ["client", "client"]
 
 
 def test_a_request_that_comes_in_pieces_has_used_up_its_turn(connection: Connection) -> None:
