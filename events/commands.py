@@ -190,8 +190,8 @@ class CommandHandler:
     async def _authenticate(self, session: Session, data: Any) -> Payload:
         token = _object(data, "token").get("token")
         try:
-            with attempt(session.client.address, self._config, _token_in(token)):
-                grant = await self._identify(session, token)
+            with attempt(session.client.address, self._config, _token_in(token)) as check:
+                grant = await self._identify(session, token, check)
         except TooManyAttempts as refusal:
             self._hub.counters.count("refused", "attempts")
             raise CommandError(errors.TOO_MANY_ATTEMPTS, str(refusal), "token") from None
@@ -217,11 +217,11 @@ class CommandHandler:
         self.regrant(session, grant)
         return answer
 
-    async def _identify(self, session: Session, token: Any) -> Grant:
+    async def _identify(self, session: Session, token: Any, check: Callable[[], None]) -> Grant:
         if not self._config.require_auth and not self._config.auth_tokens and not self._config.jwt.enabled:
             return OPEN
         try:
-            return await self._authority.identify(_checked_token(token))
+            return await self._authority.identify(_checked_token(token), check)
         except Unavailable as error:
             log.warning("authentication_unavailable", sid=session.sid, reason=str(error))
             message = "Your token cannot be checked now. Try again in a few seconds."

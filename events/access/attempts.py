@@ -79,6 +79,15 @@ def right_tokens() -> RightTokens:
     return RightTokens()
 
 
+def unchecked() -> None:
+    """The check of those whom no waiting time concerns."""
+
+
+def _refuse_early(kind: str, wait_s: float) -> None:
+    if wait_s:
+        raise TooManyAttempts(kind, math.ceil(wait_s))
+
+
 @contextmanager
 def attempt(
     address: str,
@@ -86,29 +95,40 @@ def attempt(
     token: str = "",
     kind: str = "token",
     is_wrong: Callable[[Exception], bool] = _is_wrong_token,
-) -> Iterator[None]:
+) -> Iterator[Callable[[], None]]:
     """Around looking at a secret of this address; `token` when it is one. Raises `TooManyAttempts`; passes every other
-    exception on, and counts those that say the secret is wrong."""
+    exception on, and counts those that say the secret is wrong.
+
+    Where secrets wait to be looked at, what this gives is to be called when it is this one's turn, from any thread: it raises
+    `TooManyAttempts` where too many were found wrong meanwhile.
+    """
     key = limit_key(address)
     if not key:
-        yield
+        yield unchecked
         return
     known, right = failures(kind, config.access.auth_failures), right_tokens()
     with _lock:
         welcome = bool(token) and right.has(key, token)
         wait_s = 0.0 if welcome else known.begin(key, time.monotonic())
-    if wait_s:
-        raise TooManyAttempts(kind, math.ceil(wait_s))
+    _refuse_early(kind, wait_s)
+
+    def check_again() -> None:
+        with _lock:
+            wait_s = 0.0 if welcome else known.wait_s(key, time.monotonic())
+        _refuse_early(kind, wait_s)
+
     wrong = done = False
     try:
-        yield
+        yield check_again
         done = True
     except Exception as error:
         wrong = is_wrong(error)
         raise
     finally:
         with _lock:
-            if wrong or not welcome:
+            if not welcome:
                 known.end(key, time.monotonic(), failed=wrong)
+            elif wrong:
+                known.fail(key, time.monotonic())
             if token and (done or wrong):
                 right.note(key, token, right=done)

@@ -3,10 +3,11 @@
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from events.access import store
+from events.access.attempts import unchecked
 from events.access.identify import identify
 from events.access.questions import Questions
 from events.access.refusal import Reason
@@ -36,8 +37,9 @@ class Authority:
         #: By the token's hash, so that no token stays in memory.
         self._cache: OrderedDict[bytes, tuple[float, Grant]] = OrderedDict()
 
-    async def identify(self, token: str) -> Grant:
-        """The grant of a token. Raises `TokenRefused` and `Unavailable`."""
+    async def identify(self, token: str, check: Callable[[], None] = unchecked) -> Grant:
+        """The grant of a token. Raises `TokenRefused`, `Unavailable`, and what `check` raises, which a thread calls when it is
+        this token's turn to be looked at."""
         shared = shared_grant(token, self._config)
         if shared is not None:
             return shared
@@ -46,7 +48,7 @@ class Authority:
         if known is not None and time.monotonic() - known[0] < CACHE_S and not known[1].expired(time.time()):
             return known[1]
         asked_at = time.monotonic()
-        grant = await self._given.ask(identify, token, self._config)
+        grant = await self._given.ask(_identify, check, token, self._config)
         self._remember(key, asked_at, grant)
         return grant
 
@@ -74,3 +76,8 @@ class Authority:
         self._cache.move_to_end(key)
         while len(self._cache) > CACHE_SIZE:
             self._cache.popitem(last=False)
+
+
+def _identify(check: Callable[[], None], token: str, config: EventsConfig) -> Grant:
+    check()
+    return identify(token, config)

@@ -1,6 +1,6 @@
 """Waiting times after failures: the more often something failed, the longer until it may be tried again."""
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,8 +19,6 @@ class _Failures:
     count: int = 0
     last: float = 0.0
     until: float = 0.0
-    #: A try is under way, of a key that has to take them one at a time.
-    trying: bool = False
 
     def left(self, now: float) -> int:
         """Those that are not forgiven."""
@@ -39,30 +37,36 @@ class Backoff:
         self._allowed = allowed
         self._max_keys = max_keys
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
+        #: Tries that were begun and are not over.
+        self._under_way: Counter[str] = Counter()
 
     def begin(self, key: str, now: float) -> float:
         """Begin a try, and return 0: `end` is to be called once. Or begin nothing, and return the seconds until this key may
         try again."""
+        wait_s = self.wait_s(key, now)
+        if wait_s:
+            return wait_s
         failures = self._failures.get(key)
-        if failures is None:
-            return 0.0
-        if failures.until > now:
-            return failures.until - now
-        if failures.left(now) >= self._allowed:
-            if failures.trying:
-                return FIRST_S
-            failures.trying = True
+        if failures is not None and failures.left(now) >= self._allowed and self._under_way[key]:
+            return FIRST_S
+        self._under_way[key] += 1
         return 0.0
+
+    def wait_s(self, key: str, now: float) -> float:
+        """The seconds that this key has to wait for what has failed by now. A try that was begun may ask before it goes on."""
+        failures = self._failures.get(key)
+        return max(0.0, failures.until - now) if failures is not None else 0.0
 
     def end(self, key: str, now: float, *, failed: bool) -> None:
         """A try that was begun is over."""
+        self._under_way[key] -= 1
+        if not self._under_way[key]:
+            del self._under_way[key]
         if failed:
-            self._fail(key, now)
-        failures = self._failures.get(key)
-        if failures is not None:
-            failures.trying = False
+            self.fail(key, now)
 
-    def _fail(self, key: str, now: float) -> None:
+    def fail(self, key: str, now: float) -> None:
+        """Something failed that was not begun here."""
         failures = self._failures.pop(key, None) or _Failures()
         failures.count = failures.left(now) + 1
         failures.last = now

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -32,7 +32,7 @@ class Tokens:
         self.asked: list[Sequence[str]] = []
         self.ends: dict[str, float] = {}
 
-    async def identify(self, token: str) -> Grant:
+    async def identify(self, token: str, check: Callable[[], None]) -> Grant:
         found = self.grants.get(token, Reason.INVALID)
         if self.down:
             raise Unavailable("the database is down")

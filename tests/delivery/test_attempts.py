@@ -1,8 +1,10 @@
 """Wrong tokens, and tokens with too many connections: over sockets and HTTP."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from threading import Semaphore
 from typing import Any
 
 import pytest
@@ -10,9 +12,10 @@ import pytest_asyncio
 from django.test import Client as Browser
 from structlog.testing import capture_logs
 
-from events.access.authority import Authority
+from events.access.authority import THREADS, Authority
+from events.access.refusal import TokenRefused
 from events.commands import CommandHandler
-from events.conf import AccessLimits, SessionLimits
+from events.conf import AccessLimits, EventsConfig, SessionLimits
 from events.domain.grants import Grant
 from events.fanout.session import ClientInfo
 from tests.fanout.support import Client, Stage, stage
@@ -86,6 +89,35 @@ async def test_who_guesses_many_at_once_gets_one_looked_at(world: Stage, monkeyp
     assert sorted(await asyncio.gather(*guesses), key=str) == [False, *["too_many_attempts"] * 7]
 
 
+async def test_of_guesses_that_wait_none_is_looked_at_once_too_many_were_wrong(
+    world: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, looks = time.monotonic(), Semaphore(0)
+    looked: list[str] = []
+    monkeypatch.setattr("events.access.attempts.time.monotonic", lambda: now)
+
+    def look(token: str, _config: EventsConfig) -> Grant:
+        looks.acquire()
+        looked.append(token)
+        raise TokenRefused
+
+    monkeypatch.setattr("events.access.authority.identify", look)
+    clients = [await client_at(world, "192.0.2.1") for _ in range(20)]
+    waiting = {asyncio.ensure_future(authenticate(world, client, f"at-once-{number}")) for number, client in enumerate(clients)}
+    answers: list[Any] = []
+    try:
+        while answers.count(False) <= LIMITS.auth_failures:
+            looks.release()
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            answers += [answer.result() for answer in done]
+    finally:
+        looks.release(len(clients))
+    answers += await asyncio.gather(*waiting)
+    # Each thread may have begun with one before it could know.
+    assert len(looked) <= LIMITS.auth_failures + 1 + THREADS
+    assert sorted(answers, key=str) == [False] * len(looked) + ["too_many_attempts"] * (len(clients) - len(looked))
+
+
 async def test_a_token_has_so_many_connections(world: Stage) -> None:
     first, second, third = [await client_at(world, f"192.0.2.{number}") for number in (1, 2, 3)]
     assert [await authenticate(world, client, TOKEN) for client in (first, second, first)] == [True] * 3
@@ -104,10 +136,10 @@ async def test_a_client_that_goes_while_its_token_is_checked_holds_nothing(
     authority = world.commands._authority
     identify, asked, checked = authority.identify, asyncio.Event(), asyncio.Event()
 
-    async def slowly(token: str) -> Grant:
+    async def slowly(token: str, check: Callable[[], None]) -> Grant:
         asked.set()
         await checked.wait()
-        return await identify(token)
+        return await identify(token, check)
 
     monkeypatch.setattr(authority, "identify", slowly)
     client = await client_at(world, "192.0.2.1")

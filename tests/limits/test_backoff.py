@@ -3,11 +3,6 @@
 from events.limits.backoff import FIRST_S, FORGIVE_S, LONGEST_S, Backoff
 
 
-def fail(backoff: Backoff, key: str, now: float) -> None:
-    backoff.begin(key, now)
-    backoff.end(key, now, failed=True)
-
-
 def wait_s(backoff: Backoff, key: str, now: float) -> float:
     """What a try would be told, which then succeeds."""
     waited = backoff.begin(key, now)
@@ -19,7 +14,7 @@ def wait_s(backoff: Backoff, key: str, now: float) -> float:
 def test_some_failures_are_free_and_then_the_wait_doubles() -> None:
     backoff, waits = Backoff(allowed=2), []
     for now in (0.0, 1.0, 2.0, 3.0, 6.0, 10.0, 20.0, 40.0, 80.0, 140.0):
-        fail(backoff, "a", now)
+        backoff.fail("a", now)
         waits.append(wait_s(backoff, "a", now))
     assert waits == [0, 0, 1, 2, 4, 8, 16, 32, LONGEST_S, LONGEST_S]
     assert wait_s(backoff, "b", 140.0) == 0
@@ -29,23 +24,23 @@ def test_some_failures_are_free_and_then_the_wait_doubles() -> None:
 def test_any_number_of_failures_can_be_counted() -> None:
     backoff = Backoff(allowed=0)
     for now in range(5_000):
-        backoff.end("a", float(now), failed=True)
+        backoff.fail("a", float(now))
     assert wait_s(backoff, "a", 4_999.0) == LONGEST_S
 
 
 def test_time_makes_good_and_success_does_not() -> None:
     backoff = Backoff(allowed=2)
     for _ in range(3):
-        fail(backoff, "a", 0.0)
+        backoff.fail("a", 0.0)
         assert wait_s(backoff, "b", 0.0) == 0
     assert wait_s(backoff, "a", 1.0) == 0
-    fail(backoff, "a", 1.0)
+    backoff.fail("a", 1.0)
     assert wait_s(backoff, "a", 1.0) == 2
     # Of four, three are forgiven by then.
     later = 1.0 + 3 * FORGIVE_S
-    fail(backoff, "a", later)
+    backoff.fail("a", later)
     assert wait_s(backoff, "a", later) == 0
-    fail(backoff, "a", later)
+    backoff.fail("a", later)
     assert wait_s(backoff, "a", later) == FIRST_S
 
 
@@ -59,9 +54,21 @@ def test_who_has_failed_too_often_tries_one_at_a_time() -> None:
     assert wait_s(backoff, "a", 5.0) == 0
 
 
+def test_tries_that_were_begun_before_it_failed_too_often_count_and_others_end_none() -> None:
+    backoff = Backoff(allowed=1)
+    assert [backoff.begin("a", 0.0) for _ in range(3)] == [0, 0, 0]
+    backoff.end("a", 0.0, failed=True)
+    assert backoff.begin("a", 0.0) == FIRST_S
+    backoff.end("a", 0.0, failed=False)
+    backoff.fail("a", 0.0)
+    assert backoff.begin("a", 1.0) == FIRST_S
+    backoff.end("a", 1.0, failed=False)
+    assert backoff.begin("a", 1.0) == 0
+
+
 def test_memory_is_bounded_and_the_oldest_failure_goes() -> None:
     backoff = Backoff(allowed=0, max_keys=2)
     for key in ("a", "b", "c"):
-        fail(backoff, key, 0.0)
+        backoff.fail(key, 0.0)
     assert len(backoff) == 2
     assert [wait_s(backoff, key, 0.0) for key in ("a", "b", "c")] == [0, 1, 1]
