@@ -42,6 +42,10 @@ LINGER_BYTES: Final = 67_108_864
 BODIES: Final = 32
 BODIES_OF_ADDRESS: Final = 8
 
+#: So many bytes of each body do not count among them: small bodies are taken while others fill all the room there is. There are
+#: no more of them than TCP connections, and a head may take as much.
+UNCOUNTED: Final = 16_384
+
 TOO_LARGE: Final = "The body is too large for this server."
 
 CROWDED: Final = "The server is receiving too much at the moment, in all or from your address. Try again in a second."
@@ -131,7 +135,7 @@ class BoundedRequest(WebRequest):
 
     _parsePOSTFormSubmission = False
     _received = 0
-    #: Of the body, so much is held for this party.
+    #: Of the body, so much counts as held for this party.
     _held = 0
     _party = ""
     _crowded = False
@@ -157,8 +161,9 @@ class BoundedRequest(WebRequest):
             return
         if not self._held:
             self._party = self.channel.factory.door.party(_host(self.channel.getPeer()))
-        if self.channel.factory.bodies.add(self._party, len(data)):
-            self._held += len(data)
+        more = max(0, self._received - UNCOUNTED) - self._held
+        if not more or self.channel.factory.bodies.add(self._party, more):
+            self._held += more
             super().handleContentChunk(data)
         else:
             self._crowded = True

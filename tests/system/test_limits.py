@@ -17,6 +17,9 @@ POLLING = "/socket.io/?EIO=4&transport=polling"
 ENGINE = "/socket.io/?EIO=4&transport=websocket"
 PLAIN = "/ws/events"
 
+#: Bytes of a body.
+LARGE = 10_000_000
+
 #: Close codes of a WebSocket.
 TOO_MANY, FULL = 4429, 4503
 
@@ -273,18 +276,32 @@ async def test_connections_that_come_and_go_over_which_nothing_comes_are_turned_
     assert "WS_NEW_CONNECTIONS_PER_S" in json.loads(answer.partition(b"\r\n\r\n")[2])["message"]
 
 
-async def send_body(port: int, address: str, stack: contextlib.AsyncExitStack, left_out: int = 0) -> asyncio.StreamReader:
-    """Send a request with a large body, all but so many bytes."""
+async def send_body(
+    port: int, address: str, stack: contextlib.AsyncExitStack, size: int = LARGE, left_out: int = 0
+) -> asyncio.StreamReader:
+    """Send a request with a body, all but so many bytes."""
     reader, writer = await stack.enter_async_context(tcp(port, address))
-    writer.write(b"POST /api/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n")
-    writer.write(b"x" * (10_000_000 - left_out))
+    writer.write(b"POST /api/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % size)
+    writer.write(b"x" * (size - left_out))
     await writer.drain()
     return reader
 
 
-async def answer_to_body(port: int, address: str) -> bytes:
+async def answer_to_body(port: int, address: str, size: int = LARGE) -> bytes:
     async with contextlib.AsyncExitStack() as stack:
-        return await (await send_body(port, address, stack)).readuntil(b"}")
+        return await (await send_body(port, address, stack, size)).readuntil(b"}")
+
+
+async def test_small_bodies_are_taken_where_large_ones_fill_all_the_room(fast_server: Server) -> None:
+    port, address = fast_server.port, "127.0.0.6"
+    async with contextlib.AsyncExitStack() as arriving, asyncio.timeout(DEADLINE_S):
+        for _ in range(8):
+            await send_body(port, address, arriving, left_out=1)
+        # Of the 8 times 10 MiB there may be, this leaves less than a small body takes if all of each body counts.
+        await send_body(port, address, arriving, left_out=LARGE - 3_880_000)
+        while not (await answer_to_body(port, address, 400_000)).startswith(b"HTTP/1.1 503 "):
+            continue
+        assert (await answer_to_body(port, address, 16_384)).startswith(b"HTTP/1.1 415 ")
 
 
 async def test_an_address_cannot_fill_the_disk_with_bodies(fast_server: Server) -> None:
