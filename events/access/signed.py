@@ -105,7 +105,7 @@ def verify(token: str, config: JwtConfig) -> Grant:
             leeway=config.leeway_s,
             options=options,
         )
-        expires_at = _end_of(claims) + config.leeway_s
+        expires_at = min(_end_of(claims) + config.leeway_s, _LAST_END)
     except jwt.ExpiredSignatureError:
         raise TokenRefused(Reason.EXPIRED) from None
     except (jwt.InvalidTokenError, ValueError, OverflowError, RecursionError) as error:

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import jwt
@@ -20,6 +21,7 @@ from events.access.refusal import Reason, TokenRefused
 from events.access.signed import UnsafeKey, key_of, verify
 from events.conf import JwtConfig
 from events.domain.grants import MAX_SCOPES, METRICS, PUBLISH
+from events.domain.timestamps import iso
 
 SECRET: Final = "s" * 32
 HMAC: Final = JwtConfig(secret=SECRET, leeway_s=0)
@@ -137,6 +139,13 @@ def test_time() -> None:
     late = jwt.encode(claims(exp=int(time.time()) - 5), SECRET)
     assert refusal(late) is Reason.EXPIRED
     assert verify(late, replace(HMAC, leeway_s=60)).name == "ann"
+
+
+def test_the_last_end_is_that_of_the_year_9999_however_large_the_leeway() -> None:
+    last = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
+    grant = verify(jwt.encode(claims(exp=last), SECRET), replace(HMAC, leeway_s=60))
+    assert grant.expires_at == last
+    assert iso(grant.expires_at or 0).startswith("9999-12-31T23:59:59")
 
 
 @pytest.mark.parametrize(("claim", "field"), [("aud", "audience"), ("iss", "issuer")])

@@ -122,6 +122,13 @@ def test_a_revoked_login_is_known_for_as_long_as_it_would_have_lasted() -> None:
     assert set(RevokedLogin.objects.values_list("pk", flat=True)) == {*ends, "jwt-another"} - {"jwt-over"}
 
 
+def test_the_use_of_a_revoked_login_is_written_once(django_assert_num_queries: Any) -> None:
+    store.revoke("jwt-one")
+    for queries in (2, 1, 1):
+        with django_assert_num_queries(queries), pytest.raises(TokenRefused):
+            store.check_login(Grant.of("jwt-one", "n", ["all"], time.time() + 60))
+
+
 @pytest.mark.parametrize(("token_id", "mend"), [("shared-1", "WS_AUTH_TOKEN"), ("nobody", "token list")])
 def test_what_cannot_be_revoked_says_why(token_id: str, mend: str) -> None:
     with pytest.raises(store.UnknownToken, match=mend):
