@@ -57,13 +57,14 @@ class BatchTimes:
 
     def count(self) -> None:
         """Count what was noted."""
-        for published, relayed, heard, written, events in self._noted:
+        # Taken first: views that read the counters call this in threads of theirs, and nothing may be counted twice.
+        noted, self._noted = self._noted, []
+        for published, relayed, heard, written, events in noted:
             observe(self._counted, "socket", written - heard, events)
             if relayed:
                 observe(self._counted, "group", heard - relayed, events)
             if published:
                 observe(self._counted, "total", written - published, events)
-        self._noted.clear()
 
 
 def buckets(counters: Mapping[str, int], name: str) -> list[int]:

@@ -46,6 +46,22 @@ def test_no_more_than_a_few_batches_wait_to_be_counted() -> None:
     assert sum(buckets(counted, "total")) == MOST_NOTED
 
 
+def test_batches_that_two_count_at_the_same_time_are_counted_once() -> None:
+    class Interrupted(Counter[str]):
+        """Whenever something is counted in it, somebody else begins to count."""
+
+        def __setitem__(self, key: str, value: int) -> None:
+            super().__setitem__(key, value)
+            times.count()
+
+    counted = Interrupted()
+    times = BatchTimes(counted)
+    for _ in range(3):
+        times.note(published=100.0, relayed=100.1, heard=100.2, written=100.3, events=1)
+    times.count()
+    assert [sum(buckets(counted, stage)) for stage in ("group", "socket", "total")] == [3, 3, 3]
+
+
 def test_a_quantile_lies_within_its_bucket() -> None:
     counted: Counter[str] = Counter()
     observe(counted, "total", 0.004, 90)
