@@ -1,12 +1,12 @@
+// The view as a query string: ?workflow=…&bot=…&strategy=…&all_bots=1&transport=…&url=…&tab=…&autoconnect=1. Never the token.
+
+import { KINDS } from "./subscriptions.js";
+
 // Where a link's server is: an origin; null for no address of a server.
 export function originOf(url) {
   const address = URL.canParse(url) ? new URL(url) : null;
   return ["http:", "https:"].includes(address?.protocol) ? address.origin : null;
 }
-
-// The view as a query string: ?workflow=…&bot=…&strategy=…&all_bots=1&transport=…&url=…&tab=…&autoconnect=1. Never the token.
-
-import { KINDS } from "./subscriptions.js";
 
 export function readView(search) {
   const query = new URLSearchParams(search);

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from events.bus.memory import MemoryBus
 from events.conf import HistoryLimits
@@ -328,16 +329,25 @@ async def test_a_history_that_does_not_answer_keeps_no_heartbeat_back() -> None:
 async def test_a_group_that_takes_no_heartbeat_keeps_no_event_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay_module, "HEARTBEAT_SEND_S", 0.01)
     bench, hanging = Bench(), asyncio.Event()
+    send = bench.group.heartbeat
 
-    async def hang(position: Position) -> None:
+    async def hang_once(position: Position) -> None:
+        monkeypatch.setattr(bench.group, "heartbeat", send)
         hanging.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(bench.group, "heartbeat", hang)
-    async with running(bench.relay(heartbeat_s=60.0)):
-        await hanging.wait()
-        await bench.bus.publish(documents(1, 3))
-        await until(lambda: bench.batches)
+    monkeypatch.setattr(bench.group, "heartbeat", hang_once)
+    with capture_logs() as logged:
+        async with running(bench.relay(heartbeat_s=0.01)):
+            await hanging.wait()
+            await bench.bus.publish(documents(1, 3))
+            await until(lambda: bench.batches)
+            # It is not the last one.
+            await until(lambda: bench.beats and bench.beats[-1].number == 3)
+    failed = [entry for entry in logged if entry["event"] == "relay_heartbeat_failed"]
+    assert [(entry["log_level"], entry["reason"]) for entry in failed] == [
+        ("warning", "The group did not take it within 0.01 s."),
+    ]  # fmt: skip
 
 
 class AskedReader(ListReader):
