@@ -147,7 +147,9 @@ class EngineConnection:
             await self._room.wait()
 
     def fail(self, error: ProtocolError) -> None:
-        """The peer broke the protocol."""
+        """The peer broke the protocol. What it sent behind that, before it could hear of its end, breaks nothing any more."""
+        if self.closed:
+            return
         log.info("protocol_error", sid=self.client_sid, reason=str(error))
         self._endpoint.gate.offended(self.client.address)
         self.close("parse error")

@@ -31,7 +31,6 @@ from events.protocol.engineio import (
     parse_request,
 )
 from events.protocol.errors import ProtocolError
-from events.protocol.websocket import INVALID_DATA, PROTOCOL_ERROR, TOO_BIG
 
 if TYPE_CHECKING:
     # Behind it stand the commands and the tables of tokens; these shells also serve without them.
@@ -48,9 +47,6 @@ FORBIDDEN = 4
 #: Packets of one payload that are taken in one turn of the event loop: between them, events are delivered. Payloads with more
 #: take turns with each other.
 STEP_PACKETS = 16
-
-#: Codes with which WebSockets end that send what cannot be read.
-UNREADABLE = (PROTOCOL_ERROR, INVALID_DATA, TOO_BIG)
 
 #: How long a client that was refused for now should wait.
 RETRY_AFTER_S = 10
@@ -122,11 +118,12 @@ class WebSocketConsumer(LeanConsumer):
         return self.pipe
 
     async def websocket_disconnect(self, message: dict[str, Any]) -> None:
-        if self.gate is not None and message.get("code") in UNREADABLE:
-            self.gate.offended(self.client.address)
         raise StopConsumer
 
     def ended(self) -> None:
+        # Not from the code of the end, which may be the client's own, and which a consumer that is busy does not hear.
+        if self.gate is not None and self.scope.get("about", {}).get("violated"):
+            self.gate.offended(self.client.address)
         if isinstance(self.pipe, AsgiPipe):
             self.pipe.keep_sid()
 
@@ -201,6 +198,8 @@ class EngineWebSocketConsumer(WebSocketConsumer):
             await self._receive(self.connection, frame)
 
     async def _receive(self, connection: EngineConnection, frame: str | bytes) -> None:
+        if connection.closed:
+            return
         try:
             # Four bytes are the most that a character takes; the exact size is counted only when it may matter.
             limit = self.endpoint.config.max_payload_bytes

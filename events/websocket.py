@@ -128,8 +128,9 @@ class WebSocket:
         self._heard_at = time.monotonic()
         #: When a ping was sent that nothing has come after; 0 for none.
         self._pinged_at = 0.0
-        #: The application says in it how to learn whose socket this is, for the log: `sid`.
-        self._about: dict[str, Callable[[], str]] = {}
+        #: The application says in it how to learn whose socket this is, for the log: `sid`. It learns from it whether the
+        #: client broke the protocol: `violated`.
+        self._about: dict[str, Any] = {}
         self._reader = FrameReader(limits.frame_bytes, limits.message_bytes)
         self._task: asyncio.Task[None] | None = None
         self.transport = transport
@@ -200,7 +201,7 @@ class WebSocket:
     @property
     def sid(self) -> str:
         """Of the client; empty while it has none."""
-        ask = self._about.get("sid")
+        ask: Callable[[], str] | None = self._about.get("sid")
         return ask() if ask is not None else ""
 
     # -- the client -----------------------------------------------------------------------------------------------------
@@ -230,6 +231,7 @@ class WebSocket:
                 self._lose()
             case Violation(code, message):
                 self._house.refused(RULES[code])
+                self._about["violated"] = True
                 log.info("websocket_violation", sid=self.sid, reason=message, code=code)
                 self._code = code
                 self._say_goodbye(code)
