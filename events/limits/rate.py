@@ -84,7 +84,11 @@ class KeyedRate:
     def wait_s(self, key: str, now: float, amount: float = 1.0) -> float:
         """As `TokenBucket.wait_s`, for this key; one that is not known yet has not taken anything."""
         bucket = self._buckets.get(key)
-        return bucket.wait_s(now, amount) if bucket is not None else 0.0
+        if bucket is None:
+            return 0.0
+        # Who is only ever told to wait must not be forgotten for it.
+        self._buckets.move_to_end(key)
+        return bucket.wait_s(now, amount)
 
     def _bucket(self, key: str) -> TokenBucket:
         bucket = self._buckets.pop(key, None) or TokenBucket(self._rate)

@@ -60,3 +60,12 @@ def test_each_key_has_a_bucket_and_the_idle_ones_are_forgotten() -> None:
     assert len(keyed) == 2
     assert keyed.take("a", 0.0) > 0
     assert keyed.take("b", 0.0) == 0
+
+
+def test_a_key_that_is_only_asked_about_is_not_idle() -> None:
+    keyed = KeyedRate(Rate(per_s=1, burst=1), max_keys=2)
+    keyed.charge("debtor", 0.0, 10)
+    for number in range(3):
+        assert keyed.wait_s("debtor", 0.0) > 0
+        keyed.take(str(number), 0.0)
+    assert keyed.wait_s("debtor", 0.0) > 0
