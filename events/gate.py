@@ -68,6 +68,7 @@ class Gate:
 
     def admit(self, address: str) -> None:
         """Raises `Refused` when there are too many clients, or too many of this address, or when they come too fast."""
+        # First of all, and also of those for whom there is no room: to turn them away takes as much work as to let them in.
         wait_s = self.arrivals.come(limit_key(address), time.monotonic())
         if wait_s:
             message = (

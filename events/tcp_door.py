@@ -63,7 +63,8 @@ class TcpDoor:
 
     def hears(self, address: str) -> bool:
         """Whether the next one from this address gets an answer. Of those that come much too fast most get none: they are to be
-        closed, which takes a small part of the work."""
+        closed, which takes a small part of the work. What they are for is not known yet, so that this is also the end of those
+        that would not ask for a client, while the clients of the address come too fast."""
         key, now = self.party(address), time.monotonic()
         if self._clients.heard(key, now) and self._arrivals.heard(key, now):
             return True
@@ -86,6 +87,7 @@ class TcpDoor:
     def _broken_rule(self, address: str) -> str:
         """What one more from this address would break; empty for nothing."""
         key, now = self.party(address), time.monotonic()
+        # Also those for whom there is no room count as coming: to tell them so is work, too.
         if self._arrivals.come(key, now):
             return "new_connections"
         if self._tally.is_full(0 if limit_key(address) else RESERVE):

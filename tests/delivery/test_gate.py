@@ -81,3 +81,14 @@ def test_the_machine_itself_has_no_limit_per_address() -> None:
     for _ in range(5):
         gate.admit("127.0.0.1")
         gate.enter("127.0.0.1")
+
+
+def test_those_for_whom_there_is_no_room_come_too_fast_as_well() -> None:
+    gate = Gate(limits=AccessLimits(connections=1, per_address=2, new_per_s=0.001))
+    gate.enter("192.0.2.9")
+    rules: list[str] = []
+    for _ in range(3):
+        with pytest.raises(Refused) as refused:
+            gate.admit("192.0.2.1")
+        rules.append(refused.value.rule)
+    assert rules == ["connections", "connections", "new_connections"]

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from events.tcp_door import NEW_PER_CLIENT
 from tests.system.sockets import tcp
 from tests.system.stack import DEADLINE_S, Server, Stack, await_condition
 
@@ -274,6 +275,27 @@ async def test_connections_that_come_and_go_over_which_nothing_comes_are_turned_
                         answer = await reader.read()
     assert answer.startswith(b"HTTP/1.1 429 ")
     assert "WS_NEW_CONNECTIONS_PER_S" in json.loads(answer.partition(b"\r\n\r\n")[2])["message"]
+
+
+async def first_line(port: int, address: str) -> bytes:
+    """Of the answer to a client that connects; empty when it was not heard."""
+    async with tcp(port, address) as (reader, writer):
+        with contextlib.suppress(ConnectionError):
+            writer.write(f"GET {POLLING} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+            return await reader.readline()
+    return b""
+
+
+async def test_of_clients_that_come_much_too_fast_not_all_are_heard(calm_server: Server) -> None:
+    answers: list[bytes] = []
+    async with asyncio.timeout(DEADLINE_S):
+        while b"" not in answers:
+            answers.append(await first_line(calm_server.port, "127.0.0.6"))
+    assert answers[0].startswith(b"HTTP/1.1 200 ")
+    assert b"HTTP/1.1 429 " in {answer[:13] for answer in answers}
+    # It is clients that came too fast: so many TCP connections may come at once.
+    assert len(answers) < 3 * NEW_PER_CLIENT
+    assert (await first_line(calm_server.port, "127.0.0.7")).startswith(b"HTTP/1.1 200 ")
 
 
 async def send_body(
