@@ -2,13 +2,19 @@
 
 import asyncio
 from collections import Counter
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
+from twisted.internet.protocol import Protocol
 
 from events import pacing
 from events.clients_last import ClientsLastLoop
-from events.pacing import ReadingTurns
+from events.pacing import PacedConnection, ReadingTurns
 from events.turns import CROWD, Turns
+from tests.delivery.test_websocket import tcp_pair
+from tests.fanout.support import turns, until
 
 
 class FakeConnection:
@@ -113,6 +119,48 @@ def test_where_clients_stand_in_a_line_only_those_that_come_and_those_that_are_b
     finally:
         line.close()
     assert asyncio.run(deferred()) == [True, True, True, True]
+
+
+class Reading(Protocol):
+    """Notes what is read, and whether the loop had been asked to tell of it."""
+
+    def __init__(self, reactor: Any) -> None:
+        self.reactor = reactor
+        self.read: list[tuple[bytes, bool]] = []
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        self.read.append((data, self.transport in self.reactor.getReaders()))
+
+
+async def test_what_is_there_of_a_new_connection_is_read_before_the_loop_is_asked() -> None:
+    reactor: Any = AsyncioSelectorReactor(asyncio.get_running_loop())
+    reading, port = Reading(reactor), SimpleNamespace(_realPortNumber=0, factory=SimpleNamespace(turns=ReadingTurns()))
+    ours, theirs = tcp_pair()
+    with ours, theirs:
+        theirs.send(b"first")
+        untyped: Any = PacedConnection
+        reading.transport = untyped(ours, reading, ("127.0.0.1", 1234), port, 1, reactor)
+        await until(lambda: reading.read)
+        assert reading.read == [(b"first", False)]
+        await turns()
+        theirs.send(b"second")
+        await until(lambda: len(reading.read) == 2)
+        assert reading.read[1] == (b"second", True)
+        reactor.removeAll()
+
+
+async def test_of_a_new_connection_over_which_nothing_has_come_the_loop_tells() -> None:
+    reactor: Any = AsyncioSelectorReactor(asyncio.get_running_loop())
+    reading, port = Reading(reactor), SimpleNamespace(_realPortNumber=0, factory=SimpleNamespace(turns=ReadingTurns()))
+    ours, theirs = tcp_pair()
+    with ours, theirs:
+        untyped: Any = PacedConnection
+        reading.transport = untyped(ours, reading, ("127.0.0.1", 1234), port, 1, reactor)
+        await turns()
+        theirs.send(b"late")
+        await until(lambda: reading.read)
+        assert reading.read == [(b"late", True)]
+        reactor.removeAll()
 
 
 class Beginners:
