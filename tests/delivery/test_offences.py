@@ -13,6 +13,7 @@ from events.connection import EngineEndpoint
 from events.consumers import EngineWebSocketConsumer
 from events.gate import Gate
 from events.protocol.engineio import EngineConfig
+from events.protocol.errors import ProtocolError
 from events.websocket import WebSocket, WebSocketHouse
 from tests.delivery.test_consumers import SCOPE, Known
 from tests.delivery.test_websocket import KEY, LIMITS, Connection, tcp_pair
@@ -90,6 +91,15 @@ async def test_a_connection_offends_once_however_much_of_it_cannot_be_read(paylo
         await until(lambda: not len(client.socket.inflow))
         await client.go()
         assert (client.gate.offenders, client.gate.rules) == ([ADDRESS], rules)
+
+
+async def test_what_an_application_finds_after_the_end_offends_nobody() -> None:
+    async with connected() as client:
+        (connection,) = client.endpoint.connections.values()
+        connection.close("transport close")
+        connection.fail(ProtocolError("the last message"))
+        assert client.gate.offenders == []
+        await client.go()
 
 
 @pytest.mark.parametrize("code", [1_002, 1_007, 1_009])
