@@ -314,18 +314,6 @@ async def answer_to_body(port: int, address: str, size: int = LARGE) -> bytes:
         return await (await send_body(port, address, stack, size)).readuntil(b"}")
 
 
-async def test_small_bodies_are_taken_where_large_ones_fill_all_the_room(fast_server: Server) -> None:
-    port, address = fast_server.port, "127.0.0.6"
-    async with contextlib.AsyncExitStack() as arriving, asyncio.timeout(DEADLINE_S):
-        for _ in range(8):
-            await send_body(port, address, arriving, left_out=1)
-        # Of the 8 times 10 MiB there may be, this leaves less than a small body takes if all of each body counts.
-        await send_body(port, address, arriving, left_out=LARGE - 3_880_000)
-        while not (await answer_to_body(port, address, 400_000)).startswith(b"HTTP/1.1 503 "):
-            continue
-        assert (await answer_to_body(port, address, 16_384)).startswith(b"HTTP/1.1 415 ")
-
-
 async def test_an_address_cannot_fill_the_disk_with_bodies(fast_server: Server) -> None:
     port = fast_server.port
     async with contextlib.AsyncExitStack() as arriving, asyncio.timeout(DEADLINE_S):
