@@ -85,7 +85,7 @@ class AccessLimits:
 
     connections:   clients at a time
     per_address:   … of one address (an IPv6 network of 64 bits counts as one; the machine itself is not limited)
-    new_per_s:     new ones of one address per second; at once may come as many as it may have
+    new_per_s:     new ones of one address per second
     per_token:     … that authenticated with one token
     head_bytes:    a request line and its headers
     request_s:     a request has to be there, head and body, within so long
@@ -103,6 +103,11 @@ class AccessLimits:
     auth_s: float = 60.0
     auth_failures: int = 10
     publish_per_s: float = 5_000.0
+
+    @property
+    def new_at_once(self) -> float:
+        """New ones of one address that may come at once: as many as it may have, or as come in a second."""
+        return max(self.new_per_s, self.per_address)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class Gate:
         self._hosts = hosts
         self._origins = origins
         self._clients = Tally(limits.connections, limits.per_address)
-        self.arrivals = Arrivals(limits.new_per_s, max(limits.new_per_s, limits.per_address))
+        self.arrivals = Arrivals(limits.new_per_s, limits.new_at_once)
 
     def check(self, headers: Headers) -> None:
         """Raises `Refused` for a request that names another server, or that comes from a page which may not connect."""

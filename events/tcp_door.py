@@ -55,8 +55,7 @@ class TcpDoor:
         self, limits: AccessLimits, clients: Arrivals, proxies: Sequence[Network] | None, refused: Callable[[str], None]
     ) -> None:
         self._tally = Tally(PER_CLIENT * limits.connections, PER_CLIENT * limits.per_address)
-        per_s, burst = limits.new_per_s, max(limits.new_per_s, limits.per_address)
-        self._arrivals = Arrivals(NEW_PER_CLIENT * per_s, NEW_PER_CLIENT * burst)
+        self._arrivals = Arrivals(NEW_PER_CLIENT * limits.new_per_s, NEW_PER_CLIENT * limits.new_at_once)
         self._clients = clients
         self._proxies = proxies
         self._refused = refused

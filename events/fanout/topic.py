@@ -94,8 +94,7 @@ class Topic:
             self.sessions.discard(session)
         elif session in self.sessions:
             self.sessions = _NOBODY
-        if session in self.filtered:
-            del self.filtered[session]
+        self.filtered.pop(session, None)
 
     def members(self) -> list[Session]:
         return [*self.sessions, *self.filtered]

@@ -25,21 +25,26 @@ LARGE = 10_000_000
 TOO_MANY, FULL = 4429, 4503
 
 
+@contextlib.contextmanager
+def behind_proxy(folder: Path, **variables: str) -> Iterator[Server]:
+    """A server behind a proxy on this machine, which is played by the tests."""
+    with Stack(folder, None, WS_PROXY_HEADERS="1", WS_TRUSTED_PROXIES="127.0.0.1", **variables) as stack:
+        yield stack.serve()
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Behind a proxy on this machine, which is played by the tests."""
-    with Stack(
+    """One with small limits."""
+    with behind_proxy(
         tmp_path_factory.mktemp("limits"),
-        WS_PROXY_HEADERS="1",
-        WS_TRUSTED_PROXIES="127.0.0.1",
         WS_MAX_CONNECTIONS="6",
         WS_MAX_CONNECTIONS_PER_ADDRESS="2",
         WS_AUTH_TOKEN="right-right-right",
         WS_AUTH_TIMEOUT_S="1",
         WS_CLIENT_MESSAGES_PER_S="2",
         WS_PUBLISH_EVENTS_PER_S="1",
-    ) as stack:
-        yield stack.serve()
+    ) as started:
+        yield started
 
 
 def of(address: str) -> aiohttp.ClientSession:
@@ -177,14 +182,9 @@ def counts_it(server: Server, rule: str) -> bool:
 @pytest.fixture(scope="module")
 def calm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One that takes a client a second of each address, and three at once."""
-    with Stack(
-        tmp_path_factory.mktemp("calm"),
-        WS_PROXY_HEADERS="1",
-        WS_TRUSTED_PROXIES="127.0.0.1",
-        WS_NEW_CONNECTIONS_PER_S="1",
-        WS_MAX_CONNECTIONS_PER_ADDRESS="3",
-    ) as stack:
-        yield stack.serve()
+    folder = tmp_path_factory.mktemp("calm")
+    with behind_proxy(folder, WS_NEW_CONNECTIONS_PER_S="1", WS_MAX_CONNECTIONS_PER_ADDRESS="3") as started:
+        yield started
 
 
 async def connect_until_refused(http: aiohttp.ClientSession, address: str) -> str:
@@ -219,10 +219,8 @@ async def test_who_connects_too_fast_is_told_and_others_are_welcome(calm_server:
 @pytest.fixture(scope="module")
 def fast_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One that takes more connections of an address than a test can make."""
-    with Stack(
-        tmp_path_factory.mktemp("fast"), WS_PROXY_HEADERS="1", WS_TRUSTED_PROXIES="127.0.0.1", WS_NEW_CONNECTIONS_PER_S="2000"
-    ) as stack:
-        yield stack.serve()
+    with behind_proxy(tmp_path_factory.mktemp("fast"), WS_NEW_CONNECTIONS_PER_S="2000") as started:
+        yield started
 
 
 async def answer_to(http: aiohttp.ClientSession, server: Server, path: str, *messages: str | bytes) -> int:
@@ -298,20 +296,18 @@ async def test_of_clients_that_come_much_too_fast_not_all_are_heard(calm_server:
     assert (await first_line(calm_server.port, "127.0.0.7")).startswith(b"HTTP/1.1 200 ")
 
 
-async def send_body(
-    port: int, address: str, stack: contextlib.AsyncExitStack, size: int = LARGE, left_out: int = 0
-) -> asyncio.StreamReader:
+async def send_body(port: int, address: str, stack: contextlib.AsyncExitStack, left_out: int = 0) -> asyncio.StreamReader:
     """Send a request with a body, all but so many bytes."""
     reader, writer = await stack.enter_async_context(tcp(port, address))
-    writer.write(b"POST /api/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % size)
-    writer.write(b"x" * (size - left_out))
+    writer.write(b"POST /api/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % LARGE)
+    writer.write(b"x" * (LARGE - left_out))
     await writer.drain()
     return reader
 
 
-async def answer_to_body(port: int, address: str, size: int = LARGE) -> bytes:
+async def answer_to_body(port: int, address: str) -> bytes:
     async with contextlib.AsyncExitStack() as stack:
-        return await (await send_body(port, address, stack, size)).readuntil(b"}")
+        return await (await send_body(port, address, stack)).readuntil(b"}")
 
 
 async def test_an_address_cannot_fill_the_disk_with_bodies(fast_server: Server) -> None:
