@@ -10,16 +10,15 @@ from typing import Any
 import aiohttp
 import pytest
 
+from events.http_server import UNCOUNTED
 from events.tcp_door import NEW_PER_CLIENT
+from tests.system.small_bodies import MAX_BODY_BYTES
 from tests.system.sockets import tcp
 from tests.system.stack import DEADLINE_S, Server, Stack, await_condition
 
 POLLING = "/socket.io/?EIO=4&transport=polling"
 ENGINE = "/socket.io/?EIO=4&transport=websocket"
 PLAIN = "/ws/events"
-
-#: Bytes of a body.
-LARGE = 10_000_000
 
 #: Close codes of a WebSocket.
 TOO_MANY, FULL = 4429, 4503
@@ -296,31 +295,52 @@ async def test_of_clients_that_come_much_too_fast_not_all_are_heard(calm_server:
     assert (await first_line(calm_server.port, "127.0.0.7")).startswith(b"HTTP/1.1 200 ")
 
 
-async def send_body(port: int, address: str, stack: contextlib.AsyncExitStack, left_out: int = 0) -> asyncio.StreamReader:
+@pytest.fixture(scope="module")
+def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Stack(tmp_path_factory.mktemp("small"), None, DJANGO_SETTINGS_MODULE="tests.system.small_bodies") as stack:
+        yield stack.serve()
+
+
+async def send_body(
+    port: int, address: str, stack: contextlib.AsyncExitStack, size: int = MAX_BODY_BYTES, left_out: int = 0
+) -> asyncio.StreamReader:
     """Send a request with a body, all but so many bytes."""
     reader, writer = await stack.enter_async_context(tcp(port, address))
-    writer.write(b"POST /api/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % LARGE)
-    writer.write(b"x" * (LARGE - left_out))
+    writer.write(b"POST /api/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % size)
+    writer.write(b"x" * (size - left_out))
     await writer.drain()
     return reader
 
 
-async def answer_to_body(port: int, address: str) -> bytes:
+async def answer_to_body(port: int, address: str, size: int = MAX_BODY_BYTES) -> bytes:
     async with contextlib.AsyncExitStack() as stack:
-        return await (await send_body(port, address, stack)).readuntil(b"}")
+        return await (await send_body(port, address, stack, size)).readuntil(b"}")
 
 
-async def test_an_address_cannot_fill_the_disk_with_bodies(fast_server: Server) -> None:
-    port = fast_server.port
+async def fill_with_bodies(port: int, address: str, stack: contextlib.AsyncExitStack, size: int = MAX_BODY_BYTES) -> bytes:
+    """Have bodies arrive that do not end, until another one is refused. Returns what that one is told."""
+    # One that arrives may itself be refused, where what is asked meanwhile takes its room: so more are sent until there is none.
+    while not (answer := await answer_to_body(port, address, size)).startswith(b"HTTP/1.1 503 "):
+        await send_body(port, address, stack, size, left_out=1)
+    return answer
+
+
+async def test_an_address_cannot_fill_the_disk_with_bodies(small_server: Server) -> None:
+    port = small_server.port
     async with contextlib.AsyncExitStack() as arriving, asyncio.timeout(DEADLINE_S):
-        for _ in range(8):
-            await send_body(port, "127.0.0.4", arriving, left_out=1)
-        while not (answer := await answer_to_body(port, "127.0.0.4")).startswith(b"HTTP/1.1 503 "):
-            continue
+        answer = await fill_with_bodies(port, "127.0.0.4", arriving)
         assert b"retry-after: 1" in answer.lower()
         assert (await answer_to_body(port, "127.0.0.5")).startswith(b"HTTP/1.1 415 ")
     # They are gone, and there is room again.
     async with asyncio.timeout(DEADLINE_S):
         while (await answer_to_body(port, "127.0.0.4")).startswith(b"HTTP/1.1 503 "):
             continue
-    await asyncio.to_thread(await_condition, lambda: counts_it(fast_server, "bodies"), lambda: "the refusal")
+    await asyncio.to_thread(await_condition, lambda: counts_it(small_server, "bodies"), lambda: "the refusal")
+
+
+async def test_small_bodies_are_taken_where_large_ones_fill_all_the_room(small_server: Server) -> None:
+    port, address = small_server.port, "127.0.0.6"
+    async with contextlib.AsyncExitStack() as arriving, asyncio.timeout(DEADLINE_S):
+        for size in (MAX_BODY_BYTES, UNCOUNTED + 30_000, UNCOUNTED + 1_000):
+            await fill_with_bodies(port, address, arriving, size)
+        assert (await answer_to_body(port, address, UNCOUNTED)).startswith(b"HTTP/1.1 415 ")
