@@ -194,7 +194,7 @@ class CommandHandler:
                 grant = await self._identify(session, token, check)
         except TooManyAttempts as refusal:
             self._hub.counters.count("refused", "attempts")
-            raise CommandError(errors.TOO_MANY_ATTEMPTS, str(refusal), "token") from None
+            raise CommandError(errors.TOO_MANY_ATTEMPTS, str(refusal), "token", retry_after=refusal.wait_s) from None
         except TokenRefused as refusal:
             # A token that was right stays right: a later wrong one is refused, and changes nothing.
             answer: Payload = {"success": False, "message": "Invalid token"}

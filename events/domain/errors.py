@@ -55,7 +55,7 @@ ALL_KINDS: Final = (
 class CommandError(Exception):
     """A client's command that cannot be carried out; becomes the `error` event of that client and nobody else's."""
 
-    def __init__(self, kind: ErrorKind, message: str, field: str | None = None, **details: str) -> None:
+    def __init__(self, kind: ErrorKind, message: str, field: str | None = None, **details: str | int) -> None:
         """`details` are further fields of the event, for programs."""
         super().__init__(message)
         self.kind = kind

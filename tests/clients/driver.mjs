@@ -21,7 +21,7 @@ const report = (from, kind, data) => process.stdout.write(JSON.stringify({ from,
 const commands = {
   connect({ id, url, options: { tokens, ...options } }) {
     if (tokens) options.getToken = async () => (tokens.length > 1 ? tokens.shift() : tokens[0]);
-    const client = connect(url, { ...options, socket: { reconnectionDelay: 50, reconnectionDelayMax: 200 } });
+    const client = connect(url, { ...options, socket: { reconnectionDelay: 50, reconnectionDelayMax: 200, ...options.socket } });
     clients.set(id, client);
     const names = ["state", "gap", "lag", "resumed", "error", "draining", "notice", "emergency"];
     for (const name of names) client.on(name, (data) => report(id, name, data));

@@ -61,9 +61,10 @@ def server(stack: Stack) -> Server:
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server without Redis that asks for the token `right`, or one that is signed."""
+    """A server without Redis that asks for the token `right`, or one that is signed, and believes whom tests say they are."""
     folder = tmp_path_factory.mktemp("guarded")
-    with Stack(folder, WS_AUTH_TOKEN="right", WS_JWT_SECRET=SECRET, WS_JWT_LEEWAY_S="0") as stack:
+    proxy = {"WS_PROXY_HEADERS": "1", "WS_TRUSTED_PROXIES": "127.0.0.1"}
+    with Stack(folder, None, WS_AUTH_TOKEN="right", WS_JWT_SECRET=SECRET, WS_JWT_LEEWAY_S="0", **proxy) as stack:
         assert stack.manage("bootstrap").wait() == 0
         yield stack.serve()
 
@@ -261,6 +262,24 @@ def test_a_token_is_renewed(javascript: JavaScript, guarded: Server) -> None:
 def signed(seconds: float) -> str:
     """A token that ends so soon."""
     return jwt.encode({"sub": "js", "scope": "all", "exp": time.time() + seconds}, SECRET, "HS256")
+
+
+def guess_until_told_to_wait(server: Server, headers: dict[str, str]) -> None:
+    while request(f"{server.url}/api/executions", headers={**headers, "Authorization": "Bearer wrong"})[0] != 429:
+        continue
+
+
+def test_where_somebody_guesses_tokens_a_right_one_is_tried_again(javascript: JavaScript, guarded: Server) -> None:
+    address, refused, number = {"X-Real-IP": "192.0.2.7"}, list[dict[str, Any]](), 0
+    # The waiting time may be over before a client comes. Each has a token of its own: one that was right is always looked at.
+    while not refused:
+        number += 1
+        guess_until_told_to_wait(guarded, address)
+        client = javascript.connect(guarded.url, token=signed(900 + number), socket={"extraHeaders": address})
+        client.wait_state(ready=True, authenticated=True)
+        refused = client.all("error")
+    assert [failure["code"] for failure in refused] == ["too_many_attempts"]
+    assert refused[0]["retry_after"] >= 1
 
 
 def test_a_token_that_ends_is_renewed_in_time_or_later_without_a_loss(javascript: JavaScript, guarded: Server) -> None:

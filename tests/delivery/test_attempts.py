@@ -58,6 +58,18 @@ async def test_who_guesses_has_to_wait_and_nobody_else(world: Stage) -> None:
     assert world.hub.counters.labelled["refused:attempts"] == 2
 
 
+async def test_who_has_to_wait_is_told_for_how_long(world: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000.0
+    monkeypatch.setattr("events.access.attempts.time.monotonic", lambda: now)
+    client = await client_at(world, "192.0.2.1")
+    assert [await authenticate(world, client, "guess") for _ in range(3)] == [False] * 3
+    for wait_s in (1, 2, 4):
+        assert await authenticate(world, client, "guess") is False
+        answer = await world.commands.handle(client.session, "authenticate", {"token": TOKEN})
+        assert (answer["code"], answer["retry_after"]) == ("too_many_attempts", wait_s)
+        now += wait_s
+
+
 async def test_who_has_a_token_cannot_guess_others_in_between(world: Stage) -> None:
     client = await client_at(world, "192.0.2.1")
     for number in range(4):

@@ -16,6 +16,7 @@ WORKFLOW = {"type": "workflow", "workflow_id": "w"}
 BOT = {"type": "bot", "bot_id": "b"}
 GREETING = {"sid": "s", "auth_required": False, "server_time": "2026-01-24T10:00:00.000Z"}
 ACCEPTED = {"success": True, "message": "Authentication successful"}
+TOO_MANY = {"message": "wait", "code": "too_many_attempts", "retry_after": 7}
 NOON = datetime(2026, 1, 24, 12, tzinfo=UTC).timestamp()
 
 
@@ -129,7 +130,17 @@ def test_a_renewal_that_fails_is_repeated_and_ends_nothing() -> None:
     assert tell(one, "error", unavailable) == [Renew(1.0, "later")]
     tell(one, "auth_response", ACCEPTED)
     assert tell(one, "auth_response", {"success": False, "message": "Invalid token"}) == [Renew(1.0, "Invalid token")]
-    assert tell(one, "error", {"message": "wait", "code": "too_many_attempts"}) == [Renew(1.0, "wait")]
+    assert tell(one, "error", TOO_MANY) == [Renew(7, "wait")]
+
+
+def test_who_is_told_when_to_try_a_token_again_comes_back_then() -> None:
+    one = guarded()
+    (leave,) = tell(one, "error", TOO_MANY)
+    assert isinstance(leave, Leave)
+    lost = Subscriber(Link("ws://x", 1, None, None), one).lost(leave)
+    assert 7 <= lost.retry_in_s <= 7.5
+    # Servers of before do not say when.
+    assert tell(one, "error", {"message": "wait", "code": "too_many_attempts"}) == [Leave("wait")]
 
 
 def test_without_another_token_for_now_the_connection_goes_on() -> None:

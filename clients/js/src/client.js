@@ -17,6 +17,8 @@ const REJOIN_MS = 1_000;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /** What ends the token of a connection. */
 const ENDED = ["token_expired", "token_revoked"];
+/** After what the same token may be right. */
+const AGAIN = ["authentication_unavailable", "too_many_attempts"];
 /** A smaller difference of the clocks may as well be the time that the greeting took. */
 const LEAST_SKEW_MS = 2_000;
 
@@ -195,7 +197,7 @@ export class WorkflowClient extends Emitter {
       this.#fail(failure);
       if (ENDED.includes(failure.code)) this.#tokenEnded();
       if (failure.code === "authentication_required") this.#renew();
-      if (failure.code === "authentication_unavailable") this.#renew(true);
+      if (AGAIN.includes(failure.code)) this.#renew(true, failure.retry_after);
     });
   }
 
@@ -287,11 +289,16 @@ export class WorkflowClient extends Emitter {
     this.#timer = setTimeout(() => this.#renew(), Math.min(left * 0.8, LONGEST_TIMER_MS));
   }
 
-  /** Ask for a new token and give it to the server; the more often in a row, the later. `again`: also the one that it had. */
-  #renew(again = false) {
+  /**
+   * Ask for a new token and give it to the server; the more often in a row, the later, and not before so many seconds. `again`:
+   * also the one that it had.
+   */
+  #renew(again = false, earliestS = 0) {
     if (!this.#options.getToken && !again) return;
     clearTimeout(this.#timer);
-    const delay = Math.min(RENEW_MS * 2 ** this.#renewals++, RENEW_MAX_MS);
+    const longest = Math.min(RENEW_MS * 2 ** this.#renewals++, RENEW_MAX_MS);
+    // Others behind the same address wait for the same moment, and one at a time is heard.
+    const delay = earliestS ? earliestS * 1_000 + Math.random() * longest : longest;
     this.#timer = setTimeout(async () => this.authenticate(await this.#fetchToken()), delay);
   }
 

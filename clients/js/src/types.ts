@@ -174,6 +174,8 @@ export interface Failure {
   message: string;
   field?: string;
   topic?: TopicName;
+  /** Seconds after which the same may succeed. */
+  retry_after?: number;
 }
 
 export type Status = "disconnected" | "connecting" | "connected" | "reconnecting";

@@ -65,10 +65,11 @@ class Renew:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """Close the connection and come back; without a pause if it is `at_once`."""
+    """Close the connection and come back: without a pause if it is `at_once`, and not before so many seconds."""
 
     reason: str
     at_once: bool = False
+    in_s: float = 0.0
 
 
 Effect = Send | WantToken | Renew | Leave | Item
@@ -286,9 +287,9 @@ class Conversation:
         if code in TOKEN_ENDED:
             yield Leave(data["message"], at_once=True)
         elif code == "authentication_unavailable" or (code == "too_many_attempts" and self._has_token):
-            yield Renew(RENEWAL_S[0], data["message"])
+            yield Renew(max(RENEWAL_S[0], data.get("retry_after", 0.0)), data["message"])
         elif code in LATER:
-            yield Leave(data["message"])
+            yield Leave(data["message"], in_s=data.get("retry_after", 0.0))
 
     def _draining(self, data: Mapping[str, Any]) -> Iterator[Effect]:
         """The server closes the connection when it is this client's turn; until then events go on coming."""

@@ -109,7 +109,7 @@ class Attempts:
         first, longest = BACKOFF_S
         pause = random.uniform(0, min(first * 2**self._failures, longest))  # noqa: S311 - spreads load, guards nothing
         self._failures = min(self._failures + 1, 16)
-        return Disconnected(leave.reason, 0.0 if leave.at_once else pause)
+        return Disconnected(leave.reason, 0.0 if leave.at_once else leave.in_s + pause)
 
 
 class Subscriber:
