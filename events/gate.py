@@ -16,7 +16,7 @@ class Refused(Exception):
 
     rule:    what it broke, from the small fixed set of `Gate`; it is counted under this name
     status:  the HTTP status that says so
-    message: what is wrong and how to mend it
+    message: what is wrong and how to mend it; short enough for a close frame, where it is `for_now`
     """
 
     def __init__(self, rule: str, status: int, message: str) -> None:
@@ -72,7 +72,7 @@ class Gate:
         wait_s = self.arrivals.come(limit_key(address), time.monotonic())
         if wait_s:
             message = (
-                "Your address opens connections too fast, or sends too much that cannot be read (WS_NEW_CONNECTIONS_PER_S). "
+                "Your address connects too fast, or sends too much that cannot be read (WS_NEW_CONNECTIONS_PER_S). "
                 f"Try again in {math.ceil(wait_s)} s."
             )
             raise self._refusal("new_connections", 429, message)

@@ -161,7 +161,7 @@ class WebSocket:
             case "websocket.close" if self._state is State.CONNECTING:
                 self._refuse(REFUSED)
             case "websocket.close":
-                self._close(message.get("code") or NORMAL)
+                self._close(message.get("code") or NORMAL, message.get("reason") or "")
 
     def _accept(self) -> None:
         if self._state is State.CONNECTING:
@@ -275,18 +275,18 @@ class WebSocket:
         self.transport.write(answer)
         self._lose()
 
-    def _close(self, code: int) -> None:
+    def _close(self, code: int, reason: str = "") -> None:
         """Say that this is the end, and wait for the client to agree."""
         if self._state is State.OPEN:
             self._code = code
-            self._say_goodbye(code)
+            self._say_goodbye(code, reason)
             self._abort_later()
 
-    def _say_goodbye(self, code: int | None) -> None:
+    def _say_goodbye(self, code: int | None, reason: str = "") -> None:
         if self._state is State.OPEN:
             self._state = State.CLOSING
             self.pipe.shut()
-            self.transport.write(close_frame(code))
+            self.transport.write(close_frame(code, reason))
 
     def _lose(self) -> None:
         """End the connection once what was written has left, or after a while."""

@@ -9,6 +9,9 @@ _CLOSE: Final = 0x88
 _PING: Final = 0x89
 _PONG: Final = 0x8A
 
+#: A control frame has 125 bytes at most, and the code takes two.
+_REASON_BYTES: Final = 123
+
 # The three forms of a header.
 _SHORT: Final = struct.Struct("!BB")
 _MEDIUM: Final = struct.Struct("!BBH")
@@ -25,9 +28,12 @@ def binary_frame(payload: bytes) -> bytes:
     return _header(_BINARY, len(payload)) + payload
 
 
-def close_frame(code: int | None) -> bytes:
-    """The last frame; without a code it says none."""
-    return struct.pack("!BB", _CLOSE, 0) if code is None else struct.pack("!BBH", _CLOSE, 2, code)
+def close_frame(code: int | None, reason: str = "") -> bytes:
+    """The last frame; without a code it says none, and no reason. Of a reason as much as fits, which is 123 bytes."""
+    if code is None:
+        return struct.pack("!BB", _CLOSE, 0)
+    text = reason.encode()[:_REASON_BYTES].decode(errors="ignore").encode()
+    return struct.pack("!BBH", _CLOSE, 2 + len(text), code) + text
 
 
 def ping_frame() -> bytes:

@@ -5,6 +5,7 @@ import pytest
 from events.conf import AccessLimits
 from events.gate import Gate, Refused
 from events.origins import host_allowed
+from events.protocol.frames import close_frame
 
 NAMES = ("ws.example.com", ".shop.example", "localhost", "[::1]")
 
@@ -86,9 +87,22 @@ def test_the_machine_itself_has_no_limit_per_address() -> None:
 def test_those_for_whom_there_is_no_room_come_too_fast_as_well() -> None:
     gate = Gate(limits=AccessLimits(connections=1, per_address=2, new_per_s=0.001))
     gate.enter("192.0.2.9")
-    rules: list[str] = []
-    for _ in range(3):
-        with pytest.raises(Refused) as refused:
-            gate.admit("192.0.2.1")
-        rules.append(refused.value.rule)
-    assert rules == ["connections", "connections", "new_connections"]
+    refusals = [refusal_of(gate, "192.0.2.1") for _ in range(3)]
+    assert [refusal.rule for refusal in refusals] == ["connections", "connections", "new_connections"]
+
+
+def test_what_those_are_told_who_may_come_later_fits_into_a_close_frame() -> None:
+    gate = Gate(limits=AccessLimits(connections=2, per_address=1, new_per_s=0.001))
+    gate.enter("192.0.2.1")
+    refusals = [refusal_of(gate, "192.0.2.1")]
+    gate.enter("192.0.2.2")
+    refusals += [refusal_of(gate, "192.0.2.3") for _ in range(2)]
+    assert [refusal.rule for refusal in refusals] == ["connections_per_address", "connections", "new_connections"]
+    for refusal in refusals:
+        assert close_frame(1_000, refusal.message).endswith(refusal.message.encode())
+
+
+def refusal_of(gate: Gate, address: str) -> Refused:
+    with pytest.raises(Refused) as refused:
+        gate.admit(address)
+    return refused.value

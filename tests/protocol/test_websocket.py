@@ -106,6 +106,9 @@ def test_control_frames() -> None:
     assert fed(frame(Opcode.CLOSE, b"")) == [Closing(NO_CODE)]
     assert (ping_frame(), pong_frame(b"a")) == (b"\x89\x00", b"\x8a\x01a")
     assert (close_frame(1_000), close_frame(None)) == (b"\x88\x02\x03\xe8", b"\x88\x00")
+    assert close_frame(1_000, "why") == b"\x88\x05\x03\xe8why"
+    # A character that would not fit whole is left out.
+    assert close_frame(1_000, 122 * "x" + "ä") == b"\x88\x7c\x03\xe8" + 122 * b"x"
 
 
 # -- violations ----------------------------------------------------------------------------------------------------------

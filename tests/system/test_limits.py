@@ -91,7 +91,9 @@ async def test_the_server_takes_so_many_in_all(server: Server) -> None:
         for socket in sockets:
             assert (await socket.receive_str()).startswith("0")
         async with sessions[6].ws_connect(server.url + PLAIN) as refused:
-            assert await close_code(refused) == FULL
+            end = await refused.receive(timeout=DEADLINE_S)
+            assert end.data == FULL
+            assert "(WS_MAX_CONNECTIONS)" in (end.extra or "")
         async with sessions[6].get(server.url + POLLING) as answer:
             assert answer.status == 503
             assert "WS_MAX_CONNECTIONS" in (await answer.json(content_type=None))["message"]
@@ -200,7 +202,9 @@ async def connect_until_refused(http: aiohttp.ClientSession, address: str) -> st
 async def test_who_connects_too_fast_is_told_and_others_are_welcome(calm_server: Server, path: str, address: str) -> None:
     async with of(address) as http, of("192.0.2.59") as elsewhere:
         reason = await connect_until_refused(http, calm_server.url + path)
-        assert reason.startswith(str(TOO_MANY))
+        assert reason.startswith(f"{TOO_MANY} ")
+        assert "WS_NEW_CONNECTIONS_PER_S" in reason
+        assert reason.endswith(" s.")
         async with elsewhere.get(calm_server.url + POLLING) as answer:
             assert answer.status == 200
         # After a while it is welcome again, and is not the longer refused the more often it asks.
@@ -319,7 +323,7 @@ async def answer_to_body(port: int, address: str, size: int = MAX_BODY_BYTES) ->
 
 async def fill_with_bodies(port: int, address: str, stack: contextlib.AsyncExitStack, size: int = MAX_BODY_BYTES) -> bytes:
     """Have bodies arrive that do not end, until another one is refused. Returns what that one is told."""
-    # One that arrives may itself be refused, where what is asked meanwhile takes its room: so more are sent until there is none.
+    # One that arrives may itself be refused, where what is asked with takes its room: so more are sent until there is none.
     while not (answer := await answer_to_body(port, address, size)).startswith(b"HTTP/1.1 503 "):
         await send_body(port, address, stack, size, left_out=1)
     return answer
