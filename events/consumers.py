@@ -6,7 +6,7 @@ sessions directly.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import orjson
 import structlog
@@ -31,6 +31,7 @@ from events.protocol.engineio import (
     parse_request,
 )
 from events.protocol.errors import ProtocolError
+from events.protocol.websocket import INVALID_DATA, PROTOCOL_ERROR
 
 if TYPE_CHECKING:
     # Behind it stand the commands and the tables of tokens; these shells also serve without them.
@@ -47,6 +48,10 @@ FORBIDDEN = 4
 #: Packets of one payload that are taken in one turn of the event loop: between them, events are delivered. Payloads with more
 #: take turns with each other.
 STEP_PACKETS = 16
+
+#: By the code with which a socket ended, which rule its client broke, where the ASGI server says no more than the code. Clients
+#: could send these two themselves, and have no reason to. They do send 1009, of messages that are too large for them.
+BROKEN: Final = {PROTOCOL_ERROR: "framing", INVALID_DATA: "utf8"}
 
 #: How long a client that was refused for now should wait.
 RETRY_AFTER_S = 10
@@ -118,6 +123,11 @@ class WebSocketConsumer(LeanConsumer):
         return self.pipe
 
     async def websocket_disconnect(self, message: dict[str, Any]) -> None:
+        rule = BROKEN.get(message.get("code", 0), "")
+        # `serve` knows more than the code, and counts by itself.
+        if rule and self.gate is not None and "about" not in self.scope:
+            self.gate.count(rule)
+            self.gate.offended(self.client.address)
         raise StopConsumer
 
     def ended(self) -> None:

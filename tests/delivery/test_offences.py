@@ -110,6 +110,23 @@ async def test_a_client_may_go_with_any_code(code: int) -> None:
         assert client.gate.offenders == []
 
 
+@pytest.mark.parametrize(("code", "rules"), [(1_002, ["framing"]), (1_007, ["utf8"]), (1_000, []), (1_006, []), (1_009, [])])
+async def test_where_only_the_code_of_the_end_is_known_two_of_them_offend(code: int, rules: list[str]) -> None:
+    gate = NotingGate()
+    endpoint = EngineEndpoint(Known, EngineConfig(), gate)
+    incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def send(message: dict[str, Any]) -> None:
+        """Takes everything."""
+
+    serving = asyncio.create_task(EngineWebSocketConsumer(endpoint)(dict(SCOPE), incoming.get, send))
+    incoming.put_nowait({"type": "websocket.connect"})
+    await until(lambda: bool(endpoint.connections))
+    incoming.put_nowait({"type": "websocket.disconnect", "code": code})
+    await serving
+    assert (gate.rules, gate.offenders) == (rules, [ADDRESS] * len(rules))
+
+
 @pytest.mark.parametrize("app", [Known, Busy])
 async def test_who_breaks_the_protocol_offends_also_where_its_application_is_busy(app: type[Known]) -> None:
     async with connected(app) as client:

@@ -12,7 +12,7 @@ from tests.system.clients import PythonClient
 from tests.system.conftest import Connect
 from tests.system.event_data import event
 from tests.system.sockets import BINARY, CLOSE, TEXT, RawSocket, raw_websocket, tcp
-from tests.system.stack import Server, Stack
+from tests.system.stack import Server, Stack, await_condition
 
 ENGINE = "/socket.io/?EIO=4&transport=websocket"
 POLLING = "/socket.io/?EIO=4&transport=polling"
@@ -85,6 +85,20 @@ async def test_bad_frames(server: Server, neighbour: PythonClient, path: str, ba
         await socket.read_text()
         BAD_FRAMES[bad](socket)
         await socket.read_to_end()
+
+
+async def test_frames_that_break_the_protocol_are_counted(server: Server) -> None:
+    for bad in ("reserved bits", "text that is not UTF-8"):
+        async with raw_websocket(server, "/ws/events") as socket:
+            await socket.read_text()
+            BAD_FRAMES[bad](socket)
+            await socket.read_to_end()
+
+    def counted() -> bool:
+        text = server.get("/metrics?format=prometheus")[1].decode()
+        return all(f'rule="{rule}"' in text for rule in ("framing", "utf8"))
+
+    await asyncio.to_thread(await_condition, counted, lambda: "refusals by framing and utf8")
 
 
 BAD_PACKETS: dict[str, list[str | bytes]] = {
