@@ -66,6 +66,10 @@ class Authority:
         """As `events.access.store.note_ends`. Raises `Unavailable`."""
         await self._in_use.ask(store.note_ends, ends)
 
+    async def forget_ended(self) -> None:
+        """As `events.access.store.forget_ended`. Raises `Unavailable`."""
+        await self._given.ask(store.forget_ended)
+
     def close(self) -> None:
         """End the threads; what they are asked meanwhile is let go."""
         self._given.close()

@@ -11,9 +11,11 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import Final
 
 import structlog
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.db.models import Q
 from django.utils import timezone
@@ -162,6 +164,14 @@ def note_ends(ends: Mapping[str, float]) -> None:
 def forget_ended_logins() -> None:
     """Revoked tokens that have ended anyway need not be known any more."""
     RevokedLogin.objects.filter(expires_at__lt=timezone.now() - KEPT_AFTER_END).delete()
+
+
+def forget_ended() -> None:
+    """Forget revoked tokens and sessions of the admin that have ended; nothing else does, where nobody asks for them any more.
+    Raises `Unavailable`."""
+    with database():
+        forget_ended_logins()
+        import_module(settings.SESSION_ENGINE).SessionStore.clear_expired()
 
 
 @contextmanager

@@ -1,4 +1,5 @@
-"""Ends what a token does not allow any more, in each server process: the token expired, was revoked, or was changed."""
+"""Ends what a token does not allow any more, in each server process: the token expired, was revoked, or was changed. What has
+ended is forgotten after a while."""
 
 import asyncio
 import time
@@ -20,6 +21,9 @@ log = structlog.get_logger("events")
 
 #: How often. With the second for which a grant may be remembered, whoever loses a grant loses it within 2 s.
 INTERVAL_S: Final = 0.5
+
+#: How often what has ended is forgotten.
+FORGET_INTERVAL_S: Final = 3_600.0
 
 KINDS: Final = {Reason.EXPIRED: errors.TOKEN_EXPIRED, Reason.REVOKED: errors.TOKEN_REVOKED}
 
@@ -45,11 +49,20 @@ class GrantWatch:
         must not hold that up."""
         tasks.start("grants", self._check_again_and_again)
         tasks.start("ends of grants", self._end_in_time)
+        tasks.start("ended grants", self._forget_again_and_again)
 
     async def _end_in_time(self) -> None:
         while True:
             await asyncio.sleep(INTERVAL_S)
             self.end_expired(time.time())
+
+    async def _forget_again_and_again(self) -> None:
+        while True:
+            await asyncio.sleep(FORGET_INTERVAL_S)
+            try:
+                await self._authority.forget_ended()
+            except Unavailable as error:
+                log.warning("ended_not_forgotten", reason=str(error))
 
     async def _check_again_and_again(self) -> None:
         while True:

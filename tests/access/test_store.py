@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
@@ -120,6 +122,18 @@ def test_a_revoked_login_is_known_for_as_long_as_it_would_have_lasted() -> None:
     assert RevokedLogin.objects.count() == 4
     store.revoke("jwt-another")
     assert set(RevokedLogin.objects.values_list("pk", flat=True)) == {*ends, "jwt-another"} - {"jwt-over"}
+
+
+def test_what_has_ended_is_forgotten() -> None:
+    for seconds in (-60, 60):
+        session = SessionStore()
+        session.set_expiry(seconds)
+        session.create()
+    for token_id, expires_at in {"jwt-over": timezone.now() - timedelta(days=1), "jwt-unknown": None}.items():
+        RevokedLogin.objects.create(token_id=token_id, expires_at=expires_at)
+    store.forget_ended()
+    assert [found.session_key for found in Session.objects.all()] == [session.session_key]
+    assert [found.pk for found in RevokedLogin.objects.all()] == ["jwt-unknown"]
 
 
 def test_the_use_of_a_revoked_login_is_written_once(django_assert_num_queries: Any) -> None:

@@ -31,6 +31,7 @@ class Tokens:
         self.hangs = False
         self.asked: list[Sequence[str]] = []
         self.ends: dict[str, float] = {}
+        self.forgotten = 0
 
     async def identify(self, token: str, check: Callable[[], None]) -> Grant:
         found = self.grants.get(token, Reason.INVALID)
@@ -42,6 +43,11 @@ class Tokens:
 
     async def note_ends(self, ends: Mapping[str, float]) -> None:
         self.ends |= ends
+
+    async def forget_ended(self) -> None:
+        self.forgotten += 1
+        if self.down:
+            raise Unavailable("the database is down")
 
     async def current(self, ids: Sequence[str]) -> Mapping[str, Grant | Reason]:
         self.asked.append(ids)
@@ -138,6 +144,19 @@ async def test_a_token_ends_in_time_while_the_database_hangs(world: World, monke
     await until(lambda: client.told_of("error") != [])
     assert client.told_of("error")[0]["code"] == "token_expired"
     assert len(world.tokens.asked) == 1
+    await tasks.stop()
+
+
+async def test_what_has_ended_is_forgotten_again_and_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("events.access.watch.FORGET_INTERVAL_S", 0.01)
+    tasks = Supervisor()
+    world.tokens.down = True
+    with capture_logs() as entries:
+        world.watch.start(tasks)
+        await until(lambda: world.tokens.forgotten >= 2)
+        world.tokens.down = False
+        await until(lambda: world.tokens.forgotten >= 4)
+    assert {entry["event"] for entry in entries} == {"ended_not_forgotten"}
     await tasks.stop()
 
 
