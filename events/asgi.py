@@ -17,6 +17,7 @@ from events.conf import EventsConfig
 from events.demo import DemoExecutor
 from events.drain import Drain, is_new_client, turn_away
 from events.proxies import behind_proxy
+from events.request_door import RequestDoor
 from events.routing import Application, Sockets
 from events.stats import stats_update
 from events.wiring import ServerProcess, server
@@ -55,7 +56,7 @@ class ServerApplication:
         self._authority = Authority(config)
         self.sockets = Sockets(config, self.commands, self.refused)
         self._applications: dict[str, Application] = {
-            "http": self.sockets.http(django),
+            "http": self.sockets.http(RequestDoor(django, config.access.requests_per_address, self.refused)),
             "websocket": self.sockets.websocket(),
         }
 

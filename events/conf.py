@@ -92,6 +92,7 @@ class AccessLimits:
     auth_s:        where authentication is required, a client has to be done with it within so long
     auth_failures: wrong tokens of one address that cost it nothing; after that it has to wait, longer each time
     publish_per_s: events that one address may publish over HTTP
+    requests_per_address: requests of one address that are worked on at once, long-polling apart
     """
 
     connections: int = 20_000
@@ -103,6 +104,7 @@ class AccessLimits:
     auth_s: float = 60.0
     auth_failures: int = 10
     publish_per_s: float = 5_000.0
+    requests_per_address: int = 8
 
     @property
     def new_at_once(self) -> float:

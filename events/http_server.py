@@ -10,6 +10,7 @@ WebSockets do not get as far as daphne's: a request for one is answered here, an
 A plain one, which nearly all are, does not even get as far as Twisted's reader of HTTP.
 """
 
+import asyncio
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -37,8 +38,8 @@ POLL: Final = re.compile(rb"/socket\.io/?\?(?=(?:.*&)?sid=[^&])(?=(?:.*&)?transp
 #: What is read of a body that is too large, so that its sender gets to read the answer; then the connection is cut.
 LINGER_BYTES: Final = 67_108_864
 
-#: Bodies that are held at once, arriving ones and those of requests that are not answered yet, may take as much as so many of
-#: the largest: in all, and of one address. They lie in memory and in temporary files, and anybody may send one.
+#: Bodies that are held at once, arriving ones and those of requests on which work goes on, may take as much as so many of the
+#: largest: in all, and of one address. They lie in memory and in temporary files, and anybody may send one.
 BODIES: Final = 32
 BODIES_OF_ADDRESS: Final = 8
 
@@ -135,8 +136,9 @@ class BoundedRequest(WebRequest):
 
     _parsePOSTFormSubmission = False
     _received = 0
-    #: Of the body, so much counts as held for this party.
+    #: Of the body, so much counts as held, in this load and for this party.
     _held = 0
+    _bodies: Load
     _party = ""
     _crowded = False
 
@@ -160,9 +162,10 @@ class BoundedRequest(WebRequest):
         if self._crowded:
             return
         if not self._held:
+            self._bodies = self.channel.factory.bodies
             self._party = self.channel.factory.door.party(_host(self.channel.getPeer()))
         more = max(0, self._received - UNCOUNTED) - self._held
-        if not more or self.channel.factory.bodies.add(self._party, more):
+        if not more or self._bodies.add(self._party, more):
             self._held += more
             super().handleContentChunk(data)
         else:
@@ -179,14 +182,19 @@ class BoundedRequest(WebRequest):
     def _release(self) -> None:
         held, self._held = self._held, 0
         if held:
-            self.channel.factory.bodies.remove(self._party, held)
+            self._bodies.remove(self._party, held)
 
     def finish(self) -> None:
         self._release()
         super().finish()
 
     def connectionLost(self, reason: Any) -> None:
-        self._release()
+        work: asyncio.Future[None] | None = self.server.connections.get(self, {}).get("application_instance")
+        if work is None:
+            self._release()
+        else:
+            # It has the body, and goes on although its client is gone.
+            work.add_done_callback(lambda _: self._release())
         super().connectionLost(reason)
 
     def process(self) -> Any:

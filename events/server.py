@@ -31,6 +31,9 @@ BACKLOG = 4_096
 #: Stopping takes at most so long, whatever clients and Redis do.
 STOP_TIMEOUT_S = 1.2
 
+#: A request is worked on for so long after its client is gone: a thread cannot be given up, and what it takes counts until it
+#: ends. What views wait for (Redis, the database, other logins) is given up long before.
+APPLICATION_TIMEOUT_S = 60
 
 #: How long a server that has drained waits for the last clients to take their leave, and how often it looks.
 SEE_OFF_S: Final = 1.0
@@ -197,6 +200,7 @@ def run_server(
         endpoints=[f"{protocol}:port={port}:interface={interface}:backlog={BACKLOG}"],
         # Sockets live as long as their clients; the default ends each after a day.
         websocket_timeout=-1,
+        application_close_timeout=APPLICATION_TIMEOUT_S,
         websocket_connect_timeout=20,
         websocket_handshake_timeout=20,
         websocket_max_message_size=settings.DAPHNE_WEBSOCKET_MAX_MESSAGE_SIZE,

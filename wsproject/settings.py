@@ -112,6 +112,7 @@ EVENTS = EventsConfig(
         auth_s=env.number("WS_AUTH_TIMEOUT_S", 60.0, 0.5, 3_600.0),
         auth_failures=env.integer("WS_MAX_AUTH_FAILURES", 10, 1, 1_000_000),
         publish_per_s=env.number("WS_PUBLISH_EVENTS_PER_S", 5_000.0, 1.0, 100_000.0),
+        requests_per_address=env.integer("WS_MAX_REQUESTS_PER_ADDRESS", 8, 1, 1_000_000),
     ),
     tracing=TracingConfig(
         endpoint=env.web_address("OTEL_EXPORTER_OTLP_ENDPOINT"),

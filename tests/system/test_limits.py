@@ -12,6 +12,7 @@ import pytest
 
 from events.http_server import UNCOUNTED
 from events.tcp_door import NEW_PER_CLIENT
+from tests.redis_server import RedisServer
 from tests.system.small_bodies import MAX_BODY_BYTES
 from tests.system.sockets import tcp
 from tests.system.stack import DEADLINE_S, Server, Stack, await_condition
@@ -19,6 +20,9 @@ from tests.system.stack import DEADLINE_S, Server, Stack, await_condition
 POLLING = "/socket.io/?EIO=4&transport=polling"
 ENGINE = "/socket.io/?EIO=4&transport=websocket"
 PLAIN = "/ws/events"
+
+#: The largest message of a server that takes small ones only; and what is too large for a frame there.
+MESSAGE_BYTES, FRAME_BYTES = 2_000, 70_000
 
 #: Close codes of a WebSocket.
 TOO_MANY, FULL = 4429, 4503
@@ -157,6 +161,26 @@ async def test_an_address_publishes_no_more_than_it_may(server: Server) -> None:
             assert answer.status == 202
 
 
+async def publish(http: aiohttp.ClientSession, server: Server) -> int:
+    event = {"type": "t", "execution_id": "e", "workflow_id": "w", "timestamp": "2026-01-24T10:00:00Z"}
+    async with http.post(f"{server.url}/api/events", json=event) as answer:
+        return answer.status
+
+
+async def test_an_address_gets_so_many_requests_worked_on_at_once(tmp_path: Path) -> None:
+    proxy = {"WS_PROXY_HEADERS": "1", "WS_TRUSTED_PROXIES": "127.0.0.1", "WS_MAX_REQUESTS_PER_ADDRESS": "1"}
+    with RedisServer() as redis, Stack(tmp_path, redis, **proxy) as stack:
+        server = stack.serve(wait=False)
+        await asyncio.to_thread(server.await_log, "listening")
+        async with of("192.0.2.70") as http, of("192.0.2.71") as elsewhere:
+            assert await publish(http, server) == 202
+            # Each is worked on until Redis is given up, which takes two seconds.
+            redis.pause()
+            statuses = await asyncio.gather(*(publish(http, server) for _ in range(4)), publish(elsewhere, server))
+            assert (set(statuses[:4]), statuses[4]) == ({429, 503}, 503)
+            redis.resume()
+
+
 async def test_connections_over_which_nothing_comes_are_counted_too(tmp_path: Path) -> None:
     elsewhere = "127.0.0.2"
     with Stack(tmp_path, None, WS_MAX_CONNECTIONS="2") as stack:
@@ -221,8 +245,10 @@ async def test_who_connects_too_fast_is_told_and_others_are_welcome(calm_server:
 
 @pytest.fixture(scope="module")
 def fast_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One that takes more connections of an address than a test can make."""
-    with behind_proxy(tmp_path_factory.mktemp("fast"), WS_NEW_CONNECTIONS_PER_S="2000") as started:
+    """One that takes more connections of an address than a test can make, and small messages only: what cannot be read has to
+    come at some rate, on busy machines too."""
+    small = {"WS_MAX_PAYLOAD_BYTES": str(MESSAGE_BYTES)}
+    with behind_proxy(tmp_path_factory.mktemp("fast"), WS_NEW_CONNECTIONS_PER_S="2000", **small) as started:
         yield started
 
 
@@ -248,10 +274,10 @@ async def answer_to(http: aiohttp.ClientSession, server: Server, path: str, *mes
     [
         (60, ENGINE, ["9"]),
         (61, ENGINE, ["40", "42[not json"]),
-        (62, ENGINE, ["4" + "x" * 1_000_001]),
-        (63, ENGINE, ["4" + "x" * 1_100_000]),
-        (64, PLAIN, ["x" * 1_000_001]),
-        (65, PLAIN, [b"x" * 1_100_000]),
+        (62, ENGINE, ["4" + "x" * MESSAGE_BYTES]),
+        (63, ENGINE, ["4" + "x" * FRAME_BYTES]),
+        (64, PLAIN, ["x" * (MESSAGE_BYTES + 1)]),
+        (65, PLAIN, [b"x" * FRAME_BYTES]),
         (66, POLLING, ["9" * 10]),
     ],
 )

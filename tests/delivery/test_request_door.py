@@ -1,0 +1,135 @@
+"""How many requests of one address are worked on at once."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from events.request_door import RequestDoor
+from tests.fanout.support import turns
+
+ADDRESS = "192.0.2.1"
+
+
+class Work:
+    """An application that works on each request until it is told to end, well or with an error."""
+
+    def __init__(self) -> None:
+        self.under_way: list[asyncio.Future[None]] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.under_way.append(end)
+        try:
+            await end
+        finally:
+            self.under_way.remove(end)
+
+
+class Visitors:
+    """A door with work behind it, and those who come to it."""
+
+    def __init__(self, per_address: int) -> None:
+        self.refusals: list[str] = []
+        self.work = Work()
+        self.door = RequestDoor(self.work, per_address, self.refusals.append)
+
+    async def come(self, *addresses: str) -> list[asyncio.Task[list[dict[str, Any]]]]:
+        """Requests, and what the door itself answers to each in the end."""
+        tasks = [asyncio.create_task(self._ask(address)) for address in addresses]
+        await turns()
+        return tasks
+
+    async def _ask(self, address: str) -> list[dict[str, Any]]:
+        answered: list[dict[str, Any]] = []
+
+        async def send(message: dict[str, Any]) -> None:
+            answered.append(message)
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.disconnect"}
+
+        await self.door({"type": "http", "client": (address, 1)}, receive, send)
+        return answered
+
+    async def end(self, error: Exception | None = None) -> None:
+        """End the oldest work."""
+        if error is None:
+            self.work.under_way[0].set_result(None)
+        else:
+            self.work.under_way[0].set_exception(error)
+        await turns()
+
+    async def end_all(self) -> None:
+        while self.work.under_way:
+            await self.end()
+        # Nothing is remembered of those who are gone.
+        assert self.door._parties == {}
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("events.request_door.PATIENCE_S", 0.0)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_one_too_many_is_told_when_to_come_again_and_others_are_welcome() -> None:
+    visitors = Visitors(2)
+    *_, refused = await visitors.come(*[ADDRESS] * 3)
+    start, body = await refused
+    assert start["status"] == 429
+    assert (b"retry-after", b"1") in start["headers"]
+    assert "WS_MAX_REQUESTS_PER_ADDRESS" in json.loads(body["body"])["message"]
+    await visitors.come("192.0.2.2")
+    assert len(visitors.work.under_way) == 3
+    assert visitors.refusals == ["requests"]
+    await visitors.end_all()
+
+
+async def test_one_too_many_waits_for_its_turn() -> None:
+    visitors = Visitors(1)
+    tasks = await visitors.come(*[ADDRESS] * 3)
+    for done in (0, 1, 2):
+        assert [task.done() for task in tasks] == [number < done for number in range(3)]
+        assert len(visitors.work.under_way) == 1
+        await visitors.end()
+    assert visitors.refusals == []
+    await visitors.end_all()
+
+
+async def test_there_is_room_again_when_the_work_fails() -> None:
+    visitors = Visitors(1)
+    failing, _ = await visitors.come(ADDRESS, ADDRESS)
+    await visitors.end(ValueError("a bug"))
+    with pytest.raises(ValueError, match="a bug"):
+        await failing
+    assert len(visitors.work.under_way) == 1
+    await visitors.end_all()
+
+
+async def test_who_is_given_up_while_it_waits_takes_no_place() -> None:
+    visitors = Visitors(1)
+    _, waiting, last = await visitors.come(*[ADDRESS] * 3)
+    waiting.cancel()
+    await visitors.end()
+    assert not last.done()
+    assert len(visitors.work.under_way) == 1
+    await visitors.end_all()
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", ""])
+async def test_this_machine_and_who_has_no_address_are_not_limited(address: str) -> None:
+    visitors = Visitors(1)
+    await visitors.come(*[address] * 5)
+    assert len(visitors.work.under_way) == 5
+    await visitors.end_all()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_an_ipv6_network_is_one_address() -> None:
+    visitors = Visitors(1)
+    _, refused = await visitors.come("2001:db8::1", "2001:db8::2")
+    assert (await refused)[0]["status"] == 429
+    await visitors.end_all()
