@@ -14,6 +14,7 @@ from redis.backoff import NoBackoff
 
 from events.cancellation import heed_cancellation
 from events.ports import Unavailable
+from events.redis_wire import RedisWire
 
 #: A Redis that has not answered after so long counts as gone. Blocking reads get their own waiting time on top.
 REPLY_TIMEOUT_S: Final = 2.0
@@ -34,6 +35,10 @@ _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (errors.ReadOnlyError, "is a read-only replica"),
     (errors.RedisError, "refuses to serve"),
 )
+
+
+#: What Redis and the network raise.
+TROUBLE: Final = (errors.RedisError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,11 +229,15 @@ class RedisLink:
         try:
             with heed_cancellation():
                 yield
-        except (errors.RedisError, OSError) as error:
-            if _is_read_only(error):
-                # After a failover the name leads elsewhere, but open connections stay with the old master.
-                await self._client.connection_pool.disconnect(inuse_connections=False)
-            raise Unavailable(f"{self.where} {_reason(error)}: {_said(error)}") from error
+        except TROUBLE as error:
+            raise await self.unavailable(error) from error
+
+    async def unavailable(self, error: Exception) -> Unavailable:
+        """What an error of Redis or of the network means to callers."""
+        if _is_read_only(error):
+            # After a failover the name leads elsewhere, but open connections stay with the old master.
+            await self._client.connection_pool.disconnect(inuse_connections=False)
+        return Unavailable(f"{self.where} {_reason(error)}: {_said(error)}")
 
     async def close(self) -> None:
         """Close all connections."""
@@ -272,8 +281,8 @@ class RedisLine:
 
     def __init__(self, link: RedisLink, pool: "ConnectionPool") -> None:
         self._link = link
-        self._pool = pool
         self._connection = _untyped(pool.make_connection)()
+        self._wire: RedisWire | None = None
         self._turn = asyncio.Lock()
 
     async def run(
@@ -283,39 +292,45 @@ class RedisLine:
 
         Raises `Unavailable`. Cancelling it costs the connection, nothing else.
         """
-        async with self._link.serving(), self._turn:
-            replies = await self._ask([*([wait] if wait else []), script.command(keys, args)], wait_s)
-            if isinstance(replies[-1], errors.NoScriptError):
-                replies[-1:] = await self._ask([script.command(keys, args, known=False)], 0.0)
-            for reply in replies:
-                if isinstance(reply, Exception):
-                    await self._refused(reply)
-            return replies[-1]
+        command = script.command(keys, args)
+        async with self._turn:
+            try:
+                replies = await self._ask((wait, command) if wait else (command,), wait_s)
+                if isinstance(replies[-1], errors.NoScriptError):
+                    replies[-1:] = await self._ask((script.command(keys, args, known=False),), 0.0)
+                for reply in replies:
+                    if isinstance(reply, Exception):
+                        await self._refused(reply)
+                return replies[-1]
+            except TROUBLE as error:
+                raise await self._link.unavailable(error) from error
 
     async def close(self) -> None:
         """A later call connects anew."""
-        await self._connection.disconnect()
+        self._wire = None
+        await self._connection.disconnect(nowait=True)
 
     async def _ask(self, commands: Sequence[Sequence[Any]], wait_s: float) -> list[Any]:
         try:
-            async with asyncio.timeout(wait_s + REPLY_TIMEOUT_S):
-                await self._pool.ensure_connection(self._connection)
-                await self._connection.send_packed_command(self._connection.pack_commands(commands), check_health=False)
-                return [await self._reply() for _ in commands]
+            wire = self._wire
+            if wire is None or wire.ended:
+                wire = await self._connect()
+            return await wire.ask(commands, wait_s + REPLY_TIMEOUT_S)
         except BaseException:
-            # What comes late would be taken for the reply to something else.
-            await self._connection.disconnect(nowait=True)
+            await self.close()
             raise
 
-    async def _reply(self) -> Any:
-        try:
-            return await self._connection.read_response()
-        except errors.ResponseError as error:
-            return error
+    async def _connect(self) -> RedisWire:
+        await self.close()
+        with heed_cancellation():
+            async with asyncio.timeout(CONNECT_TIMEOUT_S + REPLY_TIMEOUT_S):
+                await self._connection.connect()
+        self._wire = wire = RedisWire(self._connection)
+        return wire
 
     async def _refused(self, error: Exception) -> None:
         if _is_read_only(error):
-            await self._connection.disconnect()
+            await self.close()
         raise error
 
 
