@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-from collections import deque
 from collections.abc import Callable
 from typing import Final, Literal, Protocol
 
@@ -23,7 +22,7 @@ log = structlog.get_logger("events")
 UPGRADE_TIMEOUT_S = 10.0
 
 #: Messages that may wait for the application of one connection; their bytes may be as many as one message may have.
-INBOX_MESSAGES = 128
+INBOX_MESSAGES = 32
 
 #: Why a connection is closed that goes on sending although it was told to slow down.
 FLOODED = "client sends too many messages"
@@ -90,7 +89,7 @@ class EngineConnection:
         self._endpoint = endpoint
         self._timer: asyncio.TimerHandle | None = None
         #: What waits for the application, while anything does; and what is waited for while that is too much.
-        self._inbox: deque[str | bytes] | None = None
+        self._inbox: list[str | bytes] | None = None
         self._inbox_size = 0
         self._room: asyncio.Event | None = None
         self._worker: asyncio.Task[None] | None = None
@@ -167,7 +166,7 @@ class EngineConnection:
 
     def _deliver(self, data: str | bytes) -> None:
         if self._inbox is None:
-            self._inbox = deque()
+            self._inbox = []
         self._inbox.append(data)
         self._inbox_size += len(data)
         full = len(self._inbox) >= INBOX_MESSAGES or self._inbox_size >= self._endpoint.config.max_payload_bytes
@@ -176,7 +175,7 @@ class EngineConnection:
         if self._worker is None:
             self._worker = asyncio.get_running_loop().create_task(self._work(self._inbox))
 
-    async def _work(self, inbox: deque[str | bytes]) -> None:
+    async def _work(self, inbox: list[str | bytes]) -> None:
         """Hand messages to the application, one at a time."""
         try:
             while inbox:
@@ -184,7 +183,7 @@ class EngineConnection:
                 await self._endpoint.turns.take()
                 if self.closed:
                     return
-                data = inbox.popleft()
+                data = inbox.pop(0)
                 await self.app.message(data)
                 self._inbox_size -= len(data)
                 if len(inbox) < INBOX_MESSAGES // 2:

@@ -209,7 +209,8 @@ class QueuedPipe(ABC):
     direct = None
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[str | bytes, int]] = deque()
+        # The texts themselves, which clients that get the same ones share, and nothing besides.
+        self._waiting: deque[str | bytes] = deque()
         self._shut = False
         self.pending = 0
 
@@ -237,13 +238,18 @@ class QueuedPipe(ABC):
 
     def _put(self, packet: str | bytes, size: int) -> None:
         if not self._shut:
-            self._waiting.append((packet, size))
+            self._waiting.append(packet)
             self.pending += size
             self._wake()
 
     @abstractmethod
     def _wake(self) -> None:
         """There is something to send."""
+
+
+def _size(packet: str | bytes) -> int:
+    """How many bytes a packet takes on the wire."""
+    return len(packet) if isinstance(packet, bytes) or packet.isascii() else len(packet.encode())
 
 
 class AsgiPipe(QueuedPipe):
@@ -274,9 +280,9 @@ class AsgiPipe(QueuedPipe):
     async def _drain(self) -> None:
         try:
             while self._waiting:
-                data, size = self._waiting.popleft()
+                data = self._waiting.popleft()
                 await self._send({"type": "websocket.send", "text" if isinstance(data, str) else "bytes": data})
-                self.pending -= size
+                self.pending -= _size(data)
         except Exception as error:
             # The server refuses to send on a connection that is gone; its consumer is told by websocket.disconnect.
             log.debug("send_failed", sid=self._sid(), reason=repr(error))
@@ -313,10 +319,10 @@ class PollingPipe(QueuedPipe):
 
     def _remove(self, count: int) -> list[str | bytes]:
         taken = [self._waiting.popleft() for _ in range(count)]
-        self.pending -= sum(size for _, size in taken)
+        self.pending -= sum(map(_size, taken))
         if not self._waiting:
             self._filled.clear()
-        return [packet for packet, _ in taken]
+        return taken
 
     def _wake(self) -> None:
         self._filled.set()

@@ -213,10 +213,8 @@ class WebSocket:
             self.transport.abortConnection()
             return
         for received in self._reader.feed(data):
-            if isinstance(received, str):
-                self.inflow.put({"type": "websocket.receive", "text": received})
-            elif isinstance(received, bytes):
-                self.inflow.put({"type": "websocket.receive", "bytes": received})
+            if isinstance(received, str | bytes):
+                self.inflow.put(received)
             else:
                 self._control(received)
 

@@ -95,10 +95,10 @@ def handshake(data: bytes) -> None:
 def payload(data: bytes) -> None:
     """Bodies of long-polling."""
     try:
-        packets = decode_payload(data.decode())
+        packets = list(decode_payload(data.decode()))
     except (ProtocolError, UnicodeDecodeError):
         return
-    assert decode_payload(encode_payload([encode_packet(packet) for packet in packets])) == packets
+    assert list(decode_payload(encode_payload([encode_packet(packet) for packet in packets]))) == packets
 
 
 def request(data: bytes) -> None:

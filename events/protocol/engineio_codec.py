@@ -1,7 +1,7 @@
 """Engine.IO protocol 4: packets and long-polling payloads, to and from their frames."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -59,11 +59,23 @@ def encode_payload(packets: Sequence[str | bytes]) -> str:
     return _SEPARATOR.join("b" + base64.b64encode(p).decode("ascii") if isinstance(p, bytes) else p for p in packets)
 
 
-def decode_payload(body: str, max_packets: int = MAX_PAYLOAD_PACKETS) -> list[Packet]:
-    """The packets of one long-polling request. Raises ProtocolError unless all of them are well-formed."""
+def decode_payload(body: str, max_packets: int = MAX_PAYLOAD_PACKETS) -> Iterator[Packet]:
+    """The packets of one long-polling request, each made when it is asked for: those of a client that sends faster than they
+    are taken would be many times as large as the request. Raises ProtocolError at once unless all of them are well-formed."""
     if body.count(_SEPARATOR) >= max_packets:
         raise ProtocolError(f"more than {max_packets} packets in one payload")
-    return [_decode_base64(part) if part.startswith("b") else decode_packet(part) for part in body.split(_SEPARATOR)]
+    for _ in _packets(body):
+        pass
+    return _packets(body)
+
+
+def _packets(body: str) -> Iterator[Packet]:
+    place = 0
+    while place <= len(body):
+        end = body.find(_SEPARATOR, place)
+        part = body[place : end if end >= 0 else len(body)]
+        yield _decode_base64(part) if part.startswith("b") else decode_packet(part)
+        place += len(part) + 1
 
 
 def _decode_base64(part: str) -> Packet:

@@ -18,16 +18,15 @@ class Connection:
         self.told.append("resume")
 
 
-@pytest.mark.parametrize(("size", "fits"), [(1, QUEUE_MESSAGES), (500, 20)])
+@pytest.mark.parametrize(("size", "fits"), [(1, QUEUE_MESSAGES), (1_000, 10)])
 async def test_a_full_queue_pauses_the_socket_until_half_is_taken(size: int, fits: int) -> None:
     connection = Connection()
     inflow = Inflow(connection, max_bytes=10_000)
-    message = {"type": "websocket.receive", "text": "x" * size}
     for _ in range(fits):
-        inflow.put(message)
+        inflow.put("x" * size)
     assert connection.told == []
     for _ in range(3):
-        inflow.put({"type": "websocket.receive", "bytes": b"x" * size})
+        inflow.put(b"x" * size)
     assert connection.told == ["pause"]
     while len(inflow) > fits // 2 + 1:
         await inflow.get()
@@ -35,6 +34,17 @@ async def test_a_full_queue_pauses_the_socket_until_half_is_taken(size: int, fit
     while len(inflow):
         await inflow.get()
     assert connection.told == ["pause", "resume"]
+
+
+async def test_what_was_put_is_taken_as_asgi_has_it() -> None:
+    inflow = Inflow(Connection(), max_bytes=10)
+    for message in ({"type": "websocket.connect"}, "text", b"bytes"):
+        inflow.put(message)
+    assert [await inflow.get() for _ in range(3)] == [
+        {"type": "websocket.connect"},
+        {"type": "websocket.receive", "text": "text"},
+        {"type": "websocket.receive", "bytes": b"bytes"},
+    ]
 
 
 async def test_the_end_of_a_connection_is_a_message_without_a_size() -> None:
@@ -46,7 +56,7 @@ async def test_the_end_of_a_connection_is_a_message_without_a_size() -> None:
 async def test_the_end_drops_what_waits_and_lets_the_socket_go_on() -> None:
     connection = Connection()
     inflow = Inflow(connection, max_bytes=10)
-    inflow.put({"type": "websocket.receive", "text": "x" * 100})
+    inflow.put("x" * 100)
     inflow.end({"type": "websocket.disconnect", "code": 1006})
     assert (await inflow.get())["type"] == "websocket.disconnect"
     assert (len(inflow), connection.told) == (0, ["pause", "resume"])
