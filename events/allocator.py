@@ -9,8 +9,8 @@ import ctypes
 from typing import Any, Final
 
 #: How often to look, and how many bytes more than could be given back the last time have to be free.
-INTERVAL_S: Final = 10.0
-WORTHWHILE_BYTES: Final = 4_194_304
+INTERVAL_S: Final = 2.0
+WORTHWHILE_BYTES: Final = 1_048_576
 
 
 class _Info(ctypes.Structure):
