@@ -244,7 +244,10 @@ class PublishView(ProtectedView):
             403: OpenApiResponse(ScopeMissingSerializer, "The token does not have the scope publish."),
             413: OpenApiResponse(MessageSerializer, "The body is too large."),
             415: OpenApiResponse(MessageSerializer, "The body is not declared as JSON."),
-            429: OpenApiResponse(MessageSerializer, "Your address publishes too fast. Try again after `Retry-After` seconds."),
+            429: OpenApiResponse(
+                MessageSerializer,
+                "Your address publishes too fast, or has too many requests under way. Try again after `Retry-After` seconds.",
+            ),
             503: OpenApiResponse(MessageSerializer, "The event bus cannot be reached. Try again after `Retry-After` seconds."),
         },
         examples=[
