@@ -180,9 +180,9 @@ def _after_space(text: str, position: int) -> int:
 
 
 def _read_body(request: Request) -> bytes:
-    """The whole body. Read from the stream: `request.body` would refuse a single event that `WS_MAX_EVENT_BYTES` allows
-    when `DATA_UPLOAD_MAX_MEMORY_SIZE` is smaller, and would not refuse anything that comes without a length."""
-    limit = max(settings.DATA_UPLOAD_MAX_MEMORY_SIZE, settings.EVENTS.event.max_bytes)
+    """The whole body. Read from the stream: `request.body` would refuse what is larger than a form may be, and would not refuse
+    anything that comes without a length."""
+    limit = max(settings.MAX_EVENTS_BYTES, settings.EVENTS.event.max_bytes)
     body: bytes = request.read(limit + 1)
     if len(body) > limit:
         raise BodyTooLarge(f"The body has more than {limit} bytes: publish fewer events in one request.")

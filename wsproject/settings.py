@@ -126,11 +126,11 @@ EVENTS = EventsConfig(
 # The protocol refuses what is too large and says why; daphne cuts the connection. So daphne's bound is the wider one.
 DAPHNE_WEBSOCKET_MAX_FRAME_SIZE = DAPHNE_WEBSOCKET_MAX_MESSAGE_SIZE = _max_payload_bytes + 65_536
 
-# A list of events in one request may be larger than Django's 2.5 MB.
-DATA_UPLOAD_MAX_MEMORY_SIZE = 10_485_760
+#: A list of events in one request. Forms have Django's bound, 2.5 MB: to read one takes several times as much memory.
+MAX_EVENTS_BYTES = 10_485_760
 
 #: The largest body of any request; what it is for may take less.
-MAX_BODY_BYTES = max(DATA_UPLOAD_MAX_MEMORY_SIZE, _max_payload_bytes, EVENTS.event.max_bytes)
+MAX_BODY_BYTES = max(MAX_EVENTS_BYTES, _max_payload_bytes, EVENTS.event.max_bytes)
 
 # -- applications ------------------------------------------------------------------------------------------------------
 

@@ -40,3 +40,11 @@ def test_passwords_are_checked_one_at_a_time(page: Any, monkeypatch: pytest.Monk
     with module._ONE_AT_A_TIME:
         assert module.BUSY in page(PASSWORD)
     assert page(PASSWORD) == "302"
+
+
+@pytest.mark.usefixtures("db")
+def test_a_form_that_is_too_large_is_not_read(client: Client) -> None:
+    form = "username=ann&password=" + "x" * 2_700_000
+    with capture_logs() as entries:
+        assert client.post("/admin/login/", form, "application/x-www-form-urlencoded").status_code == 400
+    assert entries == []

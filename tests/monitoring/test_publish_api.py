@@ -136,7 +136,7 @@ def test_a_charset_is_fine(client: Client, published: Published) -> None:
 
 def test_a_body_that_is_too_large_is_refused(client: Client, published: Published, use: Any, settings: Any) -> None:
     use(event=EventLimits(max_bytes=1_000))
-    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 2_000
+    settings.MAX_EVENTS_BYTES = 2_000
     response = post(client, [{**EVENT, "text": "x" * 900}] * 3)
     assert response.status_code == 413
     assert "2000 bytes" in response.json()["message"]
@@ -144,7 +144,7 @@ def test_a_body_that_is_too_large_is_refused(client: Client, published: Publishe
 
 
 def test_an_event_within_its_own_limit_always_fits(client: Client, published: Published, use: Any, settings: Any) -> None:
-    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000
+    settings.MAX_EVENTS_BYTES = 1_000
     assert post(client, {**EVENT, "text": "x" * 5_000}).status_code == 202
     use(event=EventLimits(max_bytes=2_000))
     response = post(client, {**EVENT, "text": "x" * 5_000})
