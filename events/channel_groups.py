@@ -55,6 +55,8 @@ class ChannelGroupSender:
         self._history_url = history_url
         #: Where the last batch ends that the history has announced.
         self._announced = Position("", 0)
+        #: The layer that was asked last, and the channel on which the history can announce for it, if it can.
+        self._known: tuple[BaseChannelLayer | None, str | None] = (None, None)
 
     async def send(self, batch: Batch) -> None:
         if Position(batch.epoch, batch.entries[-1].number) == self._announced:
@@ -63,13 +65,20 @@ class ChannelGroupSender:
             await self._send(message)
 
     def seal(self, batch: Batch) -> Sealed | None:
-        layer = line_layer(_layer())
-        if layer is None:
+        layer = _layer()
+        known, channel = self._known
+        if layer is not known:
+            channel = self._channel(layer)
+            self._known = layer, channel
+        return None if channel is None else Sealed(channel, [layer.serialize(message) for message in batch_messages(batch)])
+
+    def _channel(self, layer: BaseChannelLayer) -> str | None:
+        """What the layer publishes on for the group, if it does so over the history's Redis."""
+        own = line_layer(layer)
+        if own is None:
             return None
-        channel = layer._get_group_channel_name(self._group)
-        if layer._get_shard(channel).host.get("address") != self._history_url:
-            return None
-        return Sealed(channel, [layer.serialize(message) for message in batch_messages(batch)])
+        channel: str = own._get_group_channel_name(self._group)
+        return channel if own._get_shard(channel).host.get("address") == self._history_url else None
 
     def announced(self, end: Position) -> None:
         self._announced = end

@@ -36,6 +36,8 @@ def canary_message(canary: Canary) -> Message:
 
 def batch_messages(batch: Batch) -> list[Message]:
     """A batch, in parts of at most `MAX_MESSAGE_BYTES`, at least one entry each."""
+    if len(batch.entries) == 1:
+        return [_pack(batch)]
     return [_pack(part) for part in _split(batch)]
 
 

@@ -24,11 +24,11 @@ local function document_of(entry)
   return ''
 end
 
-if redis.call('EXISTS', stream) == 0 then
-  return {}
-end
 local facts = {}
-local info = redis.call('XINFO', 'STREAM', stream)
+local info = redis.pcall('XINFO', 'STREAM', stream)
+if info.err then
+  return redis.call('EXISTS', stream) == 0 and {} or info
+end
 for place = 1, #info, 2 do
   facts[info[place]] = info[place + 1]
 end
@@ -45,7 +45,7 @@ local reply = {
 }
 
 local count, bytes = 0, 0
-while true do
+while after ~= facts['last-generated-id'] do
   local found = redis.call('XREAD', 'COUNT', math.min(CHUNK, limit - count + 1), 'STREAMS', stream, after)
   if not found then
     return reply
@@ -63,3 +63,4 @@ while true do
     after = entry[1]
   end
 end
+return reply

@@ -2,9 +2,8 @@
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import structlog
 
@@ -57,16 +56,15 @@ class RedisStreamBus:
         """Nothing to close: the link belongs to whoever made it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     """Between two entries of the stream; as a cursor `<id>/<count>`, or the id alone where nobody counts.
 
     identifier: id of the entry before it
-    count:      how many entries had been added to the stream up to that one since it was created; None when not known
+    added:      how many entries had been added to the stream up to that one since it was created; None when not known
     """
 
     identifier: str
-    count: int | None = None
+    added: int | None = None
 
     @classmethod
     def of(cls, cursor: str) -> Self:
@@ -75,15 +73,14 @@ class _Place:
 
     @property
     def cursor(self) -> str:
-        return self.identifier if self.count is None else f"{self.identifier}/{self.count}"
+        return self.identifier if self.added is None else f"{self.identifier}/{self.added}"
 
     @property
     def is_start(self) -> bool:
-        return self.identifier == START and not self.count
+        return self.identifier == START and not self.added
 
 
-@dataclass(frozen=True, slots=True)
-class _Glimpse:
+class _Glimpse(NamedTuple):
     """What `read_stream.lua` saw at one moment; `added` is None on a Redis before version 7."""
 
     added: int | None
@@ -102,7 +99,7 @@ class _Glimpse:
 
     def is_behind(self, place: _Place) -> bool:
         """True when the stream cannot be the one, or not all of the one, in which that place was."""
-        fewer = self.added is not None and place.count is not None and self.added < place.count
+        fewer = self.added is not None and place.added is not None and self.added < place.added
         return fewer or _order(self.last) < _order(place.identifier)
 
     def count_before(self, place: _Place) -> int | None:
@@ -111,10 +108,10 @@ class _Glimpse:
             return None
         if self.ended:
             return self.added - len(self.entries)
-        if place.count is None and place.identifier != START:
+        if place.added is None and place.identifier != START:
             return None
         # Entries deleted from the middle count as if they had been the oldest. It shows at the end of the stream.
-        return max(place.count or 0, self.added - self.length)
+        return max(place.added or 0, self.added - self.length)
 
 
 class RedisStreamReader:
@@ -212,14 +209,14 @@ class RedisStreamReader:
         return entries
 
     def _tell_missed(self, place: _Place, before: int | None, entries: Sequence[tuple[str, bytes | int]]) -> None:
-        if before is None or place.count is None or before == place.count:
+        if before is None or place.added is None or before == place.added:
             return
-        if before < place.count:
+        if before < place.added:
             # More was read than can have been added: the stream was made anew and has outgrown the old one meanwhile.
             self._tell(BusGap(self.name, "recreated", since=_time(place.identifier)))
             return
         until = _time(entries[0][0]) if entries else None
-        self._tell(BusGap(self.name, "trimmed", before - place.count, _time(place.identifier), until))
+        self._tell(BusGap(self.name, "trimmed", before - place.added, _time(place.identifier), until))
 
     async def _found_again(self, cursor: str, place: _Place, glimpse: _Glimpse | None) -> _Place:
         """Where to go on in a stream that is not as it was."""

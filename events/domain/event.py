@@ -26,6 +26,8 @@ EXECUTION_ID_SHOWN: Final = 256
 #: Optional ids that make an event a member of a further topic.
 OPTIONAL_IDS: Final = ("bot_id", "strategy_id")
 
+_TEXTS: Final = (*REQUIRED_FIELDS, *OPTIONAL_IDS)
+
 
 @dataclass(frozen=True, slots=True)
 class EventLimits:
@@ -95,28 +97,26 @@ def encode_event(fields: Mapping[str, Any]) -> bytes:
 
 
 def _topics(fields: dict[str, Any], limits: EventLimits) -> tuple[str, ...]:
-    for name in REQUIRED_FIELDS:
-        _check_text(name, fields.get(name), limits)
-    _check_timestamp(fields["timestamp"])
-    for name in OPTIONAL_IDS:
-        identifier = fields.get(name)
+    for name in _TEXTS:
+        value = fields.get(name)
+        if isinstance(value, str) and len(value) <= limits.max_id_length and value.strip():
+            continue
         # Executors write "no bot" as null, as an empty string, or not at all.
-        if identifier is not None and identifier != "":
-            _check_text(name, identifier, limits)
+        if name in REQUIRED_FIELDS or (value is not None and value != ""):
+            raise _bad_text(name, value, limits)
+    _check_timestamp(fields["timestamp"])
     return topics_of(fields["workflow_id"], fields.get("bot_id") or None, fields.get("strategy_id") or None)
 
 
-def _check_text(name: str, value: object, limits: EventLimits) -> None:
-    if isinstance(value, str) and len(value) <= limits.max_id_length and value.strip():
-        return
+def _bad_text(name: str, value: object, limits: EventLimits) -> InvalidEvent:
     if value is None:
-        raise InvalidEvent(name, f"{name} is missing.")
+        return InvalidEvent(name, f"{name} is missing.")
     if not isinstance(value, str):
-        raise InvalidEvent(name, f"{name} must be a string.")
+        return InvalidEvent(name, f"{name} must be a string.")
     if not value.strip():
-        raise InvalidEvent(name, f"{name} must not be empty.")
+        return InvalidEvent(name, f"{name} must not be empty.")
     limit = f"at most {limits.max_id_length} are taken (WS_MAX_ID_LENGTH)"
-    raise InvalidEvent(name, f"{name} has {len(value)} characters; {limit}.")
+    return InvalidEvent(name, f"{name} has {len(value)} characters; {limit}.")
 
 
 def _check_timestamp(value: str) -> None:

@@ -3,8 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 import structlog
@@ -81,20 +80,12 @@ class _Found(NamedTuple):
     canary_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """What one read of an input brought, checked.
-
-    times:     how many of the documents the bus took at which Unix time
-    kinds:     how many of the events are of which type
-    gaps, canary_at: as they were found
-    """
+class _Step(NamedTuple):
+    """What one read of an input brought, checked; `gaps` and `canary_at` as they were found."""
 
     entries: Sequence[BusEntry]
     events: Sequence[Event]
     rejected: Sequence[DeadLetter]
-    times: Mapping[float, int]
-    kinds: Mapping[str, int]
     gaps: Sequence[BusGap]
     canary_at: float
 
@@ -402,7 +393,8 @@ class Relay:
         async with self._turn:
             await self._append(source, step)
         self._under_way[source] = step.entries[-1].at if len(step.entries) == BATCH else 0.0
-        self._count(step)
+        # Once what comes next is on its way: nobody waits for figures.
+        asyncio.get_running_loop().call_soon(self._count, step)
         if len(step.events) + len(step.rejected) < len(step.entries):
             await self._pass_on_canary()
 
@@ -410,17 +402,14 @@ class Relay:
         self.counters.received += len(step.events)
         self.counters.rejected += len(step.rejected)
         now = self._clock()
-        for at, count in step.times.items():
-            if at:
-                observe(self.counters.labelled, "bus", now - at, count)
-        for kind, count in step.kinds.items():
+        for at, count in Counter([entry.at for entry in step.entries if entry.at and not entry.canary]).items():
+            observe(self.counters.labelled, "bus", now - at, count)
+        for kind, count in Counter([_counted_type(event) for event in step.events]).items():
             self.counters.count("events", kind, count)
 
     def _checked(self, source: str, found: _Found) -> _Step:
-        documents = [entry for entry in found.entries if not entry.canary]
-        events, rejected = self._check(source, documents)
-        times, kinds = Counter([entry.at for entry in documents]), Counter([_counted_type(event) for event in events])
-        return _Step(found.entries, events, rejected, times, kinds, found.gaps, found.canary_at)
+        events, rejected = self._check(source, [entry for entry in found.entries if not entry.canary])
+        return _Step(found.entries, events, rejected, found.gaps, found.canary_at)
 
     def _check(self, source: str, documents: Sequence[BusEntry]) -> tuple[list[Event], list[DeadLetter]]:
         events: list[Event] = []

@@ -17,22 +17,16 @@
 -- Reply {'ok', 1 when the group was told, else 0}, or when nothing was written
 --       {'fenced', newest token}, {'moved', epoch, number} or {'offsets', the offset of each topic in order}
 
-local arg = 0
+local root, fence, expected_epoch, expected_number, new_epoch, source, cursor, recent_events, recent_life_ms, journal_events,
+  journal_life_ms, offset_life_ms, dead_letters, dead_letter_bytes, rejected_count, packed = unpack(ARGV, 1, 16)
+fence, expected_number, recent_events = tonumber(fence), tonumber(expected_number), tonumber(recent_events)
+dead_letters, dead_letter_bytes = tonumber(dead_letters), tonumber(dead_letter_bytes)
+
+local arg = 16
 local function take()
   arg = arg + 1
   return ARGV[arg]
 end
-
-local root = take()
-local fence = tonumber(take())
-local expected_epoch, expected_number = take(), tonumber(take())
-local new_epoch = take()
-local source, cursor = take(), take()
-local recent_events, recent_life_ms = tonumber(take()), take()
-local journal_events, journal_life_ms = take(), take()
-local offset_life_ms = take()
-local dead_letters, dead_letter_bytes = tonumber(take()), tonumber(take())
-local rejected_count = tonumber(take())
 
 -- Lua writes large numbers as 1e+15 if it is let.
 local function digits(number)
@@ -62,7 +56,7 @@ local MOST_ARGUMENTS = 1000
 local recent_slack = math.floor(recent_events / 8)
 local base = root .. epoch .. ':'
 local journal = base .. 'journal'
-local documents, topics = unpack(cmsgpack.unpack(take()))
+local documents, topics = unpack(cmsgpack.unpack(packed))
 
 -- What the writer took the offsets for is what they are, or it has to think again.
 local offset_keys, offsets, known = {}, {'offsets'}, true
@@ -86,13 +80,14 @@ end
 local numbers = {}
 for index, document in ipairs(documents) do
   numbers[index] = digits(number + index)
-  redis.call('XADD', journal, numbers[index], 'd', document)
+  if index < #documents then
+    redis.call('XADD', journal, numbers[index], 'd', document)
+  else
+    redis.call('XADD', journal, 'MAXLEN', '~', journal_events, numbers[index], 'd', document)
+    redis.call('PEXPIRE', journal, journal_life_ms)
+  end
 end
-if #documents > 0 then
-  number = number + #documents
-  redis.call('XTRIM', journal, 'MAXLEN', '~', journal_events)
-  redis.call('PEXPIRE', journal, journal_life_ms)
-end
+number = number + #documents
 
 local oldest
 -- The number of the journal's first entry.
@@ -186,6 +181,7 @@ local function bound_dead_letters(added)
 end
 
 local rejected_bytes = 0
+rejected_count = tonumber(rejected_count)
 for _ = 1, rejected_count do
   local from, field, reason, document, at, size = take(), take(), take(), take(), take(), take()
   redis.call('XADD', KEYS[3], '*',

@@ -81,6 +81,7 @@ class RedisHistory:
         self._limits = limits
         self._line = link.line()
         self._append = link.script(_APPEND)
+        self._append_keys = (keys.history, keys.fence, keys.rejected, keys.rejected_bytes)
         self._since = link.script(_SINCE)
         self._snapshot = link.script(_SNAPSHOT)
         self._witness = link.script(_WITNESS)
@@ -93,19 +94,32 @@ class RedisHistory:
         self._topics_renewed = Renewals(min(limits.recent_ttl_s, limits.journal_age_s, limits.offset_ttl_s))
         self._listings_renewed = Renewals(limits.execution_ttl_s)
         self._prepared: tuple[Append, _Prepared] | None = None
+        self._bounds: Sequence[Any] = (
+            limits.recent_events,
+            life_ms(limits.recent_ttl_s),
+            limits.journal_events,
+            life_ms(limits.journal_age_s),
+            life_ms(limits.offset_ttl_s),
+            limits.dead_letters,
+            limits.dead_letter_bytes,
+        )
+        self._execution_bounds: Sequence[Any] = (
+            life_ms(limits.execution_ttl_s),
+            limits.executions,
+            limits.executions_per_topic,
+        )
 
     async def append(self, batch: Append) -> list[Entry]:
         """As the port says. A writer that has seen more than there is proves that the end was lost: a new epoch begins.
 
         Events get their places here, from the offsets that were seen last, and the script takes them only when these are right.
         """
-        keys = (self._keys.history, self._keys.fence, self._keys.rejected, self._keys.rejected_bytes)
         for _ in range(_ATTEMPTS):
             placement, args = self._take_prepared(batch)
             self._offsets_ahead = after = placement.after
             reply: Sequence[Any] = (b"lost",)
             try:
-                reply = await self._line.run(self._append, keys, args)
+                reply = await self._line.run(self._append, self._append_keys, args)
             finally:
                 self._offsets_ahead = {}
                 if reply[0] != b"ok":
@@ -285,29 +299,20 @@ class RedisHistory:
         """Nothing to close: the link belongs to whoever made it."""
 
     def _append_args(self, batch: Append, placement: Placement, sealed: Sealed | None) -> list[Any]:
-        limits = self._limits
         args: list[Any] = [
             self._keys.epochs,
             batch.fence,
-            batch.expected.epoch,
-            batch.expected.number,
+            *batch.expected,
             secrets.token_hex(8),
             batch.source,
             batch.cursor,
-            limits.recent_events,
-            life_ms(limits.recent_ttl_s),
-            limits.journal_events,
-            life_ms(limits.journal_age_s),
-            life_ms(limits.offset_ttl_s),
-            limits.dead_letters,
-            limits.dead_letter_bytes,
+            *self._bounds,
             len(batch.rejected),
             self._packed_events(placement),
         ]
         for letter in batch.rejected:
             args += (letter.source, letter.field, letter.reason, letter.document, letter.at, letter.size)
-        args += (life_ms(limits.execution_ttl_s), limits.executions, limits.executions_per_topic)
-        args.append(self._packed_executions(batch.executions))
+        args += (*self._execution_bounds, self._packed_executions(batch.executions))
         if sealed is not None:
             args += (sealed.channel, *sealed.messages)
         return args

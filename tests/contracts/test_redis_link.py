@@ -110,6 +110,22 @@ async def test_a_line_to_a_frozen_server_does_not_mix_up_replies(own_redis: Redi
     assert await line.run(script, [], ["after"]) == b"after"
 
 
+async def test_a_line_whose_connection_ends_while_it_waits_says_so_at_once(own_redis: RedisServer, own_link: RedisLink) -> None:
+    line, script = own_link.line(), own_link.script("return ARGV[1]")
+    asked = asyncio.create_task(line.run(script, [], ["never read"], wait=("BLPOP", "nothing", 600), wait_s=600))
+    await until_blocked(own_redis)
+    own_redis.command("CLIENT", "KILL", "TYPE", "normal")
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        await asked
+    assert await line.run(script, [], ["after"]) == b"after"
+
+
+async def test_a_line_takes_replies_that_come_in_many_pieces(own_link: RedisLink) -> None:
+    line, script = own_link.line(), own_link.script("return {ARGV[1], string.rep(ARGV[1], 1000)}")
+    text = b"x" * 5_000
+    assert await line.run(script, [], [text], wait=("ECHO", text)) == [text, text * 1_000]
+
+
 async def test_an_error_of_a_line_is_an_error_and_the_connection_goes_on(own_link: RedisLink, keys: Keys) -> None:
     line, script = own_link.line(), own_link.script("return redis.call('INCR', KEYS[1])")
     await own_link.call("SET", keys.ping, "x")
