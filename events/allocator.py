@@ -33,6 +33,26 @@ def _c_library() -> Any:
         return None
 
 
+#: glibc's names for how much free memory at the end of its heap it keeps, and for the size from which a block is mapped alone.
+_TRIM_THRESHOLD: Final = -1
+_MMAP_THRESHOLD: Final = -3
+
+#: What a process that writes steps keeps: more than a step of the usual size takes. The most that glibc allows.
+KEPT_BYTES: Final = 33_554_432
+
+
+def keep_free_memory() -> None:
+    """Have the C library keep `KEPT_BYTES` that are free, where it can be told.
+
+    A process that again and again needs some hundred kilobytes for a moment would else get them from the system each time,
+    page by page.
+    """
+    library: Any = _c_library()
+    if hasattr(library, "mallopt"):
+        library.mallopt(_TRIM_THRESHOLD, KEPT_BYTES)
+        library.mallopt(_MMAP_THRESHOLD, KEPT_BYTES)
+
+
 class Allocator:
     """The C library's allocator. `available` says whether it is one that can be asked: glibc 2.33 or later."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from events.allocator import keep_free_memory
 from events.bridge import ask
 from events.checks import configuration_errors, describe
 from events.collector import settle
@@ -40,6 +41,7 @@ class Command(BaseCommand):
         else:
             # From here on it ends properly (`manage.py`).
             signal.signal(signal.SIGINT, signal.default_int_handler)
+            keep_free_memory()
             asyncio.run(self._run(config, burst=options["burst"]))
 
     def _check(self) -> None:
