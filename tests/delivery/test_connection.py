@@ -170,7 +170,7 @@ async def test_a_peer_that_does_not_answer_is_closed(endpoint: Endpoint) -> None
 
 
 async def test_the_timer_rings_by_itself() -> None:
-    brisk = EngineEndpoint(App, EngineConfig(ping_interval_ms=20, ping_timeout_ms=20))
+    brisk = EngineEndpoint(App, EngineConfig(ping_interval_ms=20, ping_timeout_ms=1_000))
     socket = Socket()
     connection = brisk.create("websocket", socket.pipe, ClientInfo())
     await connection.open(socket.hang_up)
