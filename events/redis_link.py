@@ -323,6 +323,7 @@ class RedisLine:
     async def _connect(self) -> RedisWire:
         await self.close()
         with heed_cancellation():
+            # Apart from the question's own time: the network, TLS and the login.
             async with asyncio.timeout(CONNECT_TIMEOUT_S + REPLY_TIMEOUT_S):
                 await self._connection.connect()
         self._wire = wire = RedisWire(self._connection)

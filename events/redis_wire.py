@@ -20,15 +20,19 @@ class RedisWire(asyncio.Protocol):
     """
 
     def __init__(self, connection: AbstractConnection) -> None:
-        """Raises `redis.ConnectionError` when the connection has ended already."""
+        """Raises `redis.ConnectionError` when the connection has ended already, with what Redis said to that if it did."""
         self._replies = hiredis.Reader(protocolError=errors.InvalidResponse, replyError=BaseParser.parse_error)
         self._found: list[Any] = []
         self._wanted = 0
         self._asked: asyncio.Future[list[Any]] | None = None
         self.ended = False
-        if connection._writer is None:
+        reader: Any = connection._reader
+        if reader is None or connection._writer is None:
             raise errors.ConnectionError(_ENDED)
         self._transport = cast(asyncio.Transport, connection._writer.transport)
+        if reader._eof or reader._buffer or self._transport.is_closing():
+            # redis-py's reader has had it, so nobody would tell us. Before it is asked, Redis speaks only to say goodbye.
+            raise errors.ConnectionError(bytes(reader._buffer).decode(errors="replace").strip() or _ENDED)
         self._transport.set_protocol(self)
 
     async def ask(self, commands: Sequence[Sequence[Any]], timeout_s: float) -> list[Any]:
@@ -48,6 +52,8 @@ class RedisWire(asyncio.Protocol):
             return found
         finally:
             late.cancel()
+            # A reply may be megabytes, and the next one may be long in coming.
+            self._asked, self._found = None, []
 
     def data_received(self, data: bytes) -> None:
         try:

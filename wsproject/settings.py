@@ -252,6 +252,10 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Carries the events of workflow executions to dashboards. Sockets are served beside this API.",
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "monitoring.documentation.describe_the_door",
+    ],
     "ENUM_NAME_OVERRIDES": {"EmergencyState": "events.ports.EMERGENCY_STATES"},
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

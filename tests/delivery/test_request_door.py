@@ -68,8 +68,14 @@ class Visitors:
         assert self.door._parties == {}
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is."""
+    monkeypatch.setattr("events.request_door.PATIENCE_S", 600.0)
+
+
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient(patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("events.request_door.PATIENCE_S", 0.0)
 
 
