@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -10,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from events.access.authority import Authority
 from events.access.watch import GrantWatch
+from events.asgi_types import Receive, Send
 from events.checks import configuration_errors, describe
 from events.collector import YOUNG_OF_SERVERS, settle
 from events.commands import CommandHandler
@@ -26,9 +26,6 @@ log = structlog.get_logger("events")
 
 #: Clients may be told statistics as old as this.
 STATS_AGE_S = 1.0
-
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class StatsCache:

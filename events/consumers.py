@@ -5,7 +5,6 @@ sessions directly.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import orjson
@@ -13,6 +12,7 @@ import structlog
 from channels.consumer import AsyncConsumer, get_handler_name
 from channels.exceptions import StopConsumer
 
+from events.asgi_types import Receive, Send
 from events.clients_last import delivering
 from events.connection import EngineConnection, EngineEndpoint
 from events.fanout.session import ClientInfo
@@ -31,6 +31,7 @@ from events.protocol.engineio import (
     parse_request,
 )
 from events.protocol.errors import ProtocolError
+from events.protocol.frames import payload_size
 from events.protocol.websocket import INVALID_DATA, PROTOCOL_ERROR
 
 if TYPE_CHECKING:
@@ -55,9 +56,6 @@ BROKEN: Final = {PROTOCOL_ERROR: "framing", INVALID_DATA: "utf8"}
 
 #: How long a client that was refused for now should wait.
 RETRY_AFTER_S = 10
-
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 def close_code(status: int) -> int:
@@ -213,7 +211,7 @@ class EngineWebSocketConsumer(WebSocketConsumer):
         try:
             # Four bytes are the most that a character takes; the exact size is counted only when it may matter.
             limit = self.endpoint.config.max_payload_bytes
-            if len(frame) * 4 > limit and len(frame if isinstance(frame, bytes) else frame.encode()) > limit:
+            if len(frame) * 4 > limit and payload_size(frame) > limit:
                 self.endpoint.gate.count("body")
                 raise ProtocolError(f"a message over {limit} bytes (WS_MAX_PAYLOAD_BYTES)")
             packet = decode_packet(frame)
@@ -378,7 +376,7 @@ class PlainWebSocketConsumer(WebSocketConsumer):
         if self.app is None or self.app.over:
             return
         await self.endpoint.turns.take()
-        if len(data if isinstance(data, bytes) else data.encode()) > self.endpoint.max_payload_bytes:
+        if payload_size(data) > self.endpoint.max_payload_bytes:
             self.endpoint.gate.count("body")
             self.endpoint.gate.offended(self.client.address)
             self.endpoint.forget(self.app, "message too large")

@@ -2,14 +2,16 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import structlog
 
+from events.asgi_types import Receive, Scope, Send
 from events.fanout import notices
 from events.fanout.session import DRAINING, Session
 from events.limits.pace import Pace
+from events.try_again import try_again
 from events.wiring import ServerProcess
 
 log = structlog.get_logger("events")
@@ -26,10 +28,6 @@ AT_ONCE: Final = 200
 #: Where connections are opened.
 ENGINE_PATH: Final = "/socket.io"
 PLAIN_PATH: Final = "/ws/events"
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 def window_for(clients: int, longest_s: float) -> float:
@@ -94,6 +92,4 @@ async def turn_away(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "websocket.close"})
         return
-    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store"), (b"retry-after", b"1")]
-    await send({"type": "http.response.start", "status": 503, "headers": headers})
-    await send({"type": "http.response.body", "body": b'{"message":"This server process is about to end. Connect again."}'})
+    await try_again(send, 503, "This server process is about to end. Connect again.")

@@ -11,18 +11,17 @@ import functools
 import socket
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 import structlog
 
+from events.asgi_types import Send
 from events.fanout.wire import Bundle, Pipe, WireMessage
 from events.protocol.engineio import encode_payload
-from events.protocol.frames import binary_frame
+from events.protocol.frames import binary_frame, payload_size
 
 log = structlog.get_logger("events")
-
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class ClosablePipe(Pipe, Protocol):
@@ -247,11 +246,6 @@ class QueuedPipe(ABC):
         """There is something to send."""
 
 
-def _size(packet: str | bytes) -> int:
-    """How many bytes a packet takes on the wire."""
-    return len(packet) if isinstance(packet, bytes) or packet.isascii() else len(packet.encode())
-
-
 class AsgiPipe(QueuedPipe):
     """A WebSocket under any ASGI server. A task of its own sends, because `send` may wait and a pipe must not. `sid` tells
     whose it is, for the log."""
@@ -282,7 +276,7 @@ class AsgiPipe(QueuedPipe):
             while self._waiting:
                 data = self._waiting.popleft()
                 await self._send({"type": "websocket.send", "text" if isinstance(data, str) else "bytes": data})
-                self.pending -= _size(data)
+                self.pending -= payload_size(data)
         except Exception as error:
             # The server refuses to send on a connection that is gone; its consumer is told by websocket.disconnect.
             log.debug("send_failed", sid=self._sid(), reason=repr(error))
@@ -319,7 +313,7 @@ class PollingPipe(QueuedPipe):
 
     def _remove(self, count: int) -> list[str | bytes]:
         taken = [self._waiting.popleft() for _ in range(count)]
-        self.pending -= sum(map(_size, taken))
+        self.pending -= sum(map(payload_size, taken))
         if not self._waiting:
             self._filled.clear()
         return taken

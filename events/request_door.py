@@ -6,24 +6,18 @@ down who ask as fast as they can: to refuse them at once would take most of the 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
+from events.asgi_types import Application, Receive, Scope, Send
 from events.limits.address import limit_key
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+from events.try_again import try_again
 
 #: One that is too many is refused after so long.
 PATIENCE_S: Final = 1.0
 
-_HEADERS: Final = [(b"content-type", b"application/json"), (b"cache-control", b"no-store"), (b"retry-after", b"1")]
-
-_BODY: Final = (
-    b'{"message":"Your address has as many requests under way as it may have (WS_MAX_REQUESTS_PER_ADDRESS). '
-    b'Try again in a second."}'
+TOO_MANY: Final = (
+    "Your address has as many requests under way as it may have (WS_MAX_REQUESTS_PER_ADDRESS). Try again in a second."
 )
 
 
@@ -68,14 +62,10 @@ class RequestDoor:
             async with asyncio.timeout(PATIENCE_S):
                 await party.places.acquire()
         except TimeoutError:
-            await self._refuse(send)
+            self._refused("requests")
+            await try_again(send, 429, TOO_MANY)
             return
         try:
             await self._application(scope, receive, send)
         finally:
             party.places.release()
-
-    async def _refuse(self, send: Send) -> None:
-        self._refused("requests")
-        await send({"type": "http.response.start", "status": 429, "headers": _HEADERS})
-        await send({"type": "http.response.body", "body": _BODY})

@@ -8,6 +8,7 @@ from channels.routing import URLRouter
 from django.conf import settings
 from django.urls import re_path
 
+from events.asgi_types import Receive, Send
 from events.commands import CommandHandler
 from events.conf import EventsConfig
 from events.connection import EngineConnection, EngineEndpoint
@@ -17,8 +18,6 @@ from events.consumers import (
     EngineWebSocketConsumer,
     LeanConsumer,
     PlainWebSocketConsumer,
-    Receive,
-    Send,
 )
 from events.gate import Gate
 from events.live import live_app

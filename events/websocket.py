@@ -8,13 +8,14 @@ to the connection's transport.
 import asyncio
 import socket as tcp
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Protocol
 
 import structlog
 
+from events.asgi_types import Application, Scope
 from events.inflow import Inflow
 from events.pipes import SolePipe, TwistedTransport
 from events.protocol.frames import binary_frame, close_frame, ping_frame, pong_frame, text_frame
@@ -51,9 +52,7 @@ RULES: Final = {TOO_BIG: "body", INVALID_DATA: "utf8", PROTOCOL_ERROR: "framing"
 REFUSED: Final = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 FAILED: Final = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
-Scope = dict[str, Any]
 Message = dict[str, Any]
-Application = Callable[[Scope, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
 
 
 class Transport(TwistedTransport, Protocol):

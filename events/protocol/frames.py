@@ -36,6 +36,11 @@ def close_frame(code: int | None, reason: str = "") -> bytes:
     return struct.pack("!BBH", _CLOSE, 2 + len(text), code) + text
 
 
+def payload_size(payload: str | bytes) -> int:
+    """How many bytes a text or binary payload has in its frame."""
+    return len(payload) if isinstance(payload, bytes) or payload.isascii() else len(payload.encode())
+
+
 def ping_frame() -> bytes:
     """Asks for a pong."""
     return struct.pack("!BB", _PING, 0)

@@ -2,11 +2,9 @@
 there is one for `/release`. Each answer says how many of those clients have gone."""
 
 import asyncio
-import sys
 from typing import Any
 
-from manage import use_loop_of_servers
-from wsproject.env import use_settings
+from tests.system.served import serve_instead
 
 _released = asyncio.Event()
 _gone = 0
@@ -27,23 +25,5 @@ async def answer(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def main(port: str) -> None:
-    """As `manage.py serve` does it, with another application inside."""
-    use_loop_of_servers()
-    use_settings("wsproject.settings")
-    import django
-    from django.conf import settings
-
-    django.setup()
-    from events.asgi import ServerApplication
-    from events.server import run_server
-
-    class Application(ServerApplication):
-        __call__ = staticmethod(answer)
-
-    application = Application(answer, settings.EVENTS)
-    run_server(application, "127.0.0.1", int(port), lambda: print("listening", flush=True))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1])
+    serve_instead(answer)

@@ -24,14 +24,17 @@ PLAIN = "/ws/events"
 #: The largest message of a server that takes small ones only; and what is too large for a frame there.
 MESSAGE_BYTES, FRAME_BYTES = 2_000, 70_000
 
+#: A proxy on this machine, which is played by the tests.
+PROXY = {"WS_PROXY_HEADERS": "1", "WS_TRUSTED_PROXIES": "127.0.0.1"}
+
 #: Close codes of a WebSocket.
 TOO_MANY, FULL = 4429, 4503
 
 
 @contextlib.contextmanager
 def behind_proxy(folder: Path, **variables: str) -> Iterator[Server]:
-    """A server behind a proxy on this machine, which is played by the tests."""
-    with Stack(folder, None, WS_PROXY_HEADERS="1", WS_TRUSTED_PROXIES="127.0.0.1", **variables) as stack:
+    """A server behind the proxy."""
+    with Stack(folder, None, **PROXY, **variables) as stack:
         yield stack.serve()
 
 
@@ -168,8 +171,7 @@ async def publish(http: aiohttp.ClientSession, server: Server) -> int:
 
 
 async def test_an_address_gets_so_many_requests_worked_on_at_once(tmp_path: Path) -> None:
-    proxy = {"WS_PROXY_HEADERS": "1", "WS_TRUSTED_PROXIES": "127.0.0.1", "WS_MAX_REQUESTS_PER_ADDRESS": "1"}
-    with RedisServer() as redis, Stack(tmp_path, redis, **proxy) as stack:
+    with RedisServer() as redis, Stack(tmp_path, redis, **PROXY, WS_MAX_REQUESTS_PER_ADDRESS="1") as stack:
         server = stack.serve(wait=False)
         await asyncio.to_thread(server.await_log, "listening")
         async with of("192.0.2.70") as http, of("192.0.2.71") as elsewhere:
