@@ -17,7 +17,7 @@ from typing import Protocol
 import structlog
 
 from events.asgi_types import Send
-from events.fanout.wire import Bundle, Pipe, WireMessage
+from events.fanout.wire import Bundle, Pipe, Text, WireMessage, joined
 from events.protocol.engineio import encode_payload
 from events.protocol.frames import binary_frame, payload_size
 
@@ -202,6 +202,15 @@ class AsyncioPipe(FramedPipe):
             self._write(data)
 
 
+class _Binary(bytes):
+    """A binary packet, among texts."""
+
+
+def _size(packet: Text | _Binary) -> int:
+    """Bytes of it."""
+    return len(packet) if isinstance(packet, bytes) else sum(map(len, packet))
+
+
 class QueuedPipe(ABC):
     """A way out on which packets wait their turn in this process. `pending` counts their bytes."""
 
@@ -209,12 +218,12 @@ class QueuedPipe(ABC):
 
     def __init__(self) -> None:
         # The texts themselves, which clients that get the same ones share, and nothing besides.
-        self._waiting: deque[str | bytes] = deque()
+        self._waiting: deque[Text | _Binary] = deque()
         self._shut = False
         self.pending = 0
 
     def write(self, message: WireMessage) -> None:
-        self._put(message.text, len(message.payload))
+        self._put(message.text)
 
     def offer(self, bundle: Bundle, room: int) -> bool:
         if self.pending > room:
@@ -224,7 +233,7 @@ class QueuedPipe(ABC):
         return True
 
     def write_binary(self, data: bytes) -> None:
-        self._put(data, len(data))
+        self._put(_Binary(data))
 
     def hold(self) -> None:  # noqa: B027 - packets leave one by one, or all that wait at once
         """Nothing is to be joined here."""
@@ -235,11 +244,16 @@ class QueuedPipe(ABC):
     def shut(self) -> None:
         self._shut = True
 
-    def _put(self, packet: str | bytes, size: int) -> None:
+    def _put(self, packet: Text | _Binary) -> None:
         if not self._shut:
             self._waiting.append(packet)
-            self.pending += size
+            self.pending += _size(packet)
             self._wake()
+
+    def _next(self) -> str | bytes:
+        """The first that waits, which waits no more. It counts as pending until it is said to have left."""
+        packet = self._waiting.popleft()
+        return packet if isinstance(packet, _Binary) else joined(packet).decode()
 
     @abstractmethod
     def _wake(self) -> None:
@@ -274,7 +288,7 @@ class AsgiPipe(QueuedPipe):
     async def _drain(self) -> None:
         try:
             while self._waiting:
-                data = self._waiting.popleft()
+                data = self._next()
                 await self._send({"type": "websocket.send", "text" if isinstance(data, str) else "bytes": data})
                 self.pending -= payload_size(data)
         except Exception as error:
@@ -312,7 +326,7 @@ class PollingPipe(QueuedPipe):
         return self._remove(len(self._waiting))
 
     def _remove(self, count: int) -> list[str | bytes]:
-        taken = [self._waiting.popleft() for _ in range(count)]
+        taken = [self._next() for _ in range(count)]
         self.pending -= sum(map(payload_size, taken))
         if not self._waiting:
             self._filled.clear()

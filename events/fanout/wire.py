@@ -27,27 +27,36 @@ class Dialect(Enum):
 _FORMS: Final = {Dialect.SOCKETIO: b'42["%b",%b]', Dialect.PLAIN: b'{"event":"%b","data":%b}'}
 
 
+#: A text in UTF-8: whole, or in parts that other texts share.
+Text = bytes | tuple[bytes, ...]
+
+
+def joined(text: Text) -> bytes:
+    """The whole of it."""
+    return text if isinstance(text, bytes) else b"".join(text)
+
+
 class WireMessage:
-    """One text message: its UTF-8 `payload`, and from it the WebSocket frame and the string when first asked for."""
+    """One text message, and the WebSocket frame of it when first asked for.
 
-    __slots__ = ("_frame", "_text", "payload")
+    text: what to keep of it while it waits for a client that wants no frame
+    """
 
-    def __init__(self, payload: bytes) -> None:
-        self.payload = payload
+    __slots__ = ("_frame", "text")
+
+    def __init__(self, text: Text) -> None:
+        self.text = text
         self._frame: bytes | None = None
-        self._text: str | None = None
+
+    @property
+    def payload(self) -> bytes:
+        return joined(self.text)
 
     @property
     def frame(self) -> bytes:
         if self._frame is None:
             self._frame = text_frame(self.payload)
         return self._frame
-
-    @property
-    def text(self) -> str:
-        if self._text is None:
-            self._text = self.payload.decode()
-        return self._text
 
 
 def unsent(frame: bytes) -> WireMessage:
@@ -137,9 +146,11 @@ class Parcel:
 
 
 def replay_message(dialect: Dialect, entries: Collection[Entry]) -> WireMessage:
-    """The `recent_events` message of some entries."""
-    body = b'{"events":[%b],"count":%d}' % (b",".join(entry.document for entry in entries), len(entries))
-    return WireMessage(dialect.encode("recent_events", body))
+    """The `recent_events` message of some entries. It shares their documents, as it is a hundred times as long as an event, and
+    many clients that poll may have one waiting."""
+    before, after = dialect.encode("recent_events", b'{"events":[\0],"count":%d}' % len(entries)).split(b"\0")
+    documents = [part for entry in entries for part in (b",", entry.document)]
+    return WireMessage((before, *documents[1:], after))
 
 
 class Pipe(Protocol):

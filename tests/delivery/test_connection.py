@@ -69,7 +69,7 @@ class Socket:
 
     @property
     def texts(self) -> list[str]:
-        return [message.text for message in self.pipe.messages]
+        return [message.payload.decode() for message in self.pipe.messages]
 
 
 @pytest.fixture

@@ -3,14 +3,17 @@
 import asyncio
 import functools
 import socket
+import tracemalloc
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from events.fanout.wire import Bundle, WireMessage
+from events.domain.entry import Entry
+from events.fanout.wire import Bundle, Dialect, WireMessage, replay_message
 from events.pipes import MAX_POLL_PACKETS, AsgiPipe, AsyncioPipe, PollingPipe, TwistedPipe, websocket_pipe
 from tests.fanout.support import turns, until
 
@@ -90,6 +93,36 @@ async def test_a_shut_outbox_still_gives_out_what_it_has() -> None:
     pipe.shut()
     pipe.write(message("4late"))
     assert pipe.take().split("\x1e") == texts
+
+
+def test_replays_that_wait_share_their_events() -> None:
+    """Each of these has a text of its own, of 35 KB."""
+    entries = [Entry(number, b'"%350d"' % number, ("all",), (number,)) for number in range(1, 200)]
+    pipes = [PollingPipe() for _ in range(100)]
+    tracemalloc.start()
+    try:
+        for first, pipe in enumerate(pipes):
+            sent = replay_message(Dialect.SOCKETIO, entries[first : first + 100])
+            pipe.write(sent)
+            # As for a WebSocket that joins at the same time.
+            assert pipe.pending == len(sent.payload) < len(sent.frame)
+            del sent
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 100 * 3_000
+    for first, pipe in enumerate(pipes):
+        replayed = orjson.loads(pipe.take()[2:])
+        assert replayed == ["recent_events", {"events": [f"{n + 1:350}" for n in range(first, first + 100)], "count": 100}]
+        assert pipe.pending == 0
+
+
+async def test_a_binary_packet_waits_among_texts_as_what_it_is() -> None:
+    pipe = PollingPipe()
+    pipe.write_binary(b"4")
+    pipe.write(replay_message(Dialect.PLAIN, []))
+    pipe.write_binary(b"")
+    assert pipe.drain() == [b"4", '{"event":"recent_events","data":{"events":[],"count":0}}', b""]
 
 
 # -- ASGI ----------------------------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ async def test_a_client_is_known_by_its_socket_in_the_main_namespace_once_it_is_
     connection = endpoint.create("websocket", pipe, ClientInfo("192.0.2.1"))
     main.closed = True
     await connection.app.message("0")
-    assert pipe.messages[-1].text == '44{"message":"closed"}'
+    assert pipe.messages[-1].payload == b'44{"message":"closed"}'
     assert connection.client_sid == ""
     main.closed = False
     await connection.app.message("0")
@@ -57,5 +57,5 @@ async def test_a_greeting_leaves_with_the_answer() -> None:
     pipe = RecordingPipe()
     connection = endpoint.create("websocket", pipe, ClientInfo("192.0.2.1"))
     await connection.app.message('0{"greet":true}')
-    assert [message.text for message in pipe.messages][1:] == ['42["hello"]']
+    assert [message.payload for message in pipe.messages][1:] == [b'42["hello"]']
     assert (pipe.pieces, pipe.held) == ([2], False)

@@ -126,10 +126,10 @@ class Client:
 def told(message: WireMessage, dialect: Dialect) -> tuple[str, Any]:
     """The name and the data of a message."""
     if dialect is Dialect.SOCKETIO:
-        assert message.text.startswith("42")
-        name, data = orjson.loads(message.text[2:])
+        assert message.payload.startswith(b"42")
+        name, data = orjson.loads(message.payload[2:])
     else:
-        body = orjson.loads(message.text)
+        body = orjson.loads(message.payload)
         name, data = body["event"], body["data"]
     return name, data
 
