@@ -11,6 +11,9 @@ from bench.load import Load
 from bench.paths import BENCH, BUILD, PEERS, ROOT
 from bench.programs import Command
 
+#: What the option is set to where it is measured: two or three events of 100/s come in so long.
+INTERVAL_MS: Final = 25
+
 NCHAN_MODULE: Final = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 
 
@@ -35,6 +38,7 @@ class Peer:
     commands: what is started, in this order
     plain:    speaks bare WebSocket instead of Socket.IO
     missing:  says what is missing on this machine; empty when nothing is
+    option:   what is set of this server that is not its default
     """
 
     name: str
@@ -43,10 +47,11 @@ class Peer:
     commands: Callable[[Place, Load], list[Command]]
     plain: bool = False
     missing: Callable[[], str] = lambda: ""
+    option: str = ""
 
 
-def _ours(place: Place, load: Load) -> list[Command]:
-    python, variables = str(ROOT / ".venv/bin/python"), _our_settings(place)
+def _ours(place: Place, load: Load, **settings: str) -> list[Command]:
+    python, variables = str(ROOT / ".venv/bin/python"), {**_our_settings(place), **settings}
     serve = [python, "manage.py", "serve", "--host", "127.0.0.1", "--port", str(place.port)]
     if load.workers > 1:
         serve += ["--workers", str(load.workers)]
@@ -66,6 +71,10 @@ def _our_settings(place: Place) -> dict[str, str]:
         "DATABASE_URL": f"sqlite:///{place.folder}/database.sqlite3",
         "DEMO": "0",
     }
+
+
+def _ours_interval(place: Place, load: Load) -> list[Command]:
+    return _ours(place, load, WS_DELIVERY_INTERVAL_MS=str(INTERVAL_MS))
 
 
 def _ours_uvicorn(place: Place, load: Load) -> list[Command]:
@@ -142,12 +151,15 @@ def _redis(place: Place) -> dict[str, str]:
 
 OURS: Final = "ours"
 OURS_UVICORN: Final = "ours-uvicorn"
+OURS_INTERVAL: Final = "ours-interval"
+_OPTION: Final = f"WS_DELIVERY_INTERVAL_MS={INTERVAL_MS}"
 
 PEERS_BY_NAME: Final = {
     peer.name: peer
     for peer in (
         Peer(OURS, "this server (daphne)", "stream", _ours),
         Peer(OURS_UVICORN, "this server (uvicorn, uvloop)", "stream", _ours_uvicorn, missing=_uvicorn_missing),
+        Peer(OURS_INTERVAL, f"this server (daphne), {_OPTION}", "stream", _ours_interval, option=_OPTION),
         Peer("node", "Node Socket.IO 4, rooms", "channel", _node, missing=_node_missing),
         Peer("nchan", "nchan (C, bare WebSocket)", "http", _nchan, plain=True, missing=_nchan_missing),
         Peer("floor", "no server: the system calls alone (C)", "channel", _floor, plain=True),

@@ -45,8 +45,9 @@ def _target(case: Case, target: Target, record: Record) -> list[str]:
     verdict = judge(case, target, record)
     bound = f"{target.bound:g} ×" if target.against else figure(target.metric, target.bound)
     ratio = f"{verdict.value:.2f}" if target.against and verdict.value is not None else ""
+    option = PEERS_BY_NAME[target.ours].option
     return [
-        case.name,
+        f"{case.name}, option {option}" if option else case.name,
         METRICS[target.metric].title,
         target.against.removeprefix("case:"),
         figure(target.metric, verdict.ours),

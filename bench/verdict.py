@@ -36,7 +36,7 @@ class Verdict:
 
 def judge(case: Case, target: Target, record: Record) -> Verdict:
     """Medians decide."""
-    ours = median(record.values(case.name, OURS, target.metric))
+    ours = median(record.values(case.name, target.ours, target.metric))
     if not target.against:
         return Verdict(target, ours, None, ours)
     theirs = median(record.values(*_other(case, target), target.metric))

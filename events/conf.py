@@ -156,6 +156,7 @@ class TracingConfig:
 class EventsConfig:
     """Everything `events.wiring` needs to build a process.
 
+    delivery_interval_ms: the least time between two steps of the relay (`events.fanout.relay`); 0: none
     trusted_proxies: None where clients connect directly; else the networks of the proxies whose headers are believed, and
                      empty for whoever connects
     """
@@ -165,6 +166,7 @@ class EventsConfig:
     bus_name: str = BUS_NAME
     bus_inputs: tuple[str, ...] = ("stream", "pubsub")
     bus_events: int = 100_000
+    delivery_interval_ms: int = 0
     auth_tokens: tuple[str, ...] = field(default=(), repr=False)
     require_auth: bool = False
     allowed_origins: tuple[str, ...] = ("*",)

@@ -209,6 +209,7 @@ class Process(ABC):
             config.event,
             lease_ttl_s=config.lease_ttl_s,
             heartbeat_s=config.heartbeat_s,
+            interval_s=config.delivery_interval_ms / 1000,
             bus=adapters.bus if config.sends_canaries else None,
             tracer=self.tracer,
         )

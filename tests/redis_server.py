@@ -5,10 +5,13 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
 
 import redis
+from redis.asyncio import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -122,3 +125,18 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@asynccontextmanager
+async def published(port: int, pattern: str) -> AsyncIterator[list[tuple[str, bytes]]]:
+    """Channel and message of each that is published meanwhile."""
+    heard: list[tuple[str, bytes]] = []
+    async with Redis(port=port) as client, client.pubsub() as pubsub:
+        await pubsub.psubscribe(pattern)
+        await pubsub.get_message(timeout=5)
+        yield heard
+        await client.publish(pattern.replace("*", "end"), b"")
+        while message := await pubsub.get_message(ignore_subscribe_messages=True, timeout=5):
+            if message["channel"].endswith(b"end"):
+                break
+            heard.append((message["channel"].decode(), message["data"]))

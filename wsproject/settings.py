@@ -66,6 +66,7 @@ EVENTS = EventsConfig(
     bus_name=env.word("WS_BUS_NAME", "workflow_events"),
     bus_inputs=env.choices("WS_BUS_INPUTS", ("stream", "pubsub"), ("stream", "pubsub")),
     bus_events=env.integer("WS_BUS_MAX_EVENTS", 100_000, 1_000, 100_000_000),
+    delivery_interval_ms=env.integer("WS_DELIVERY_INTERVAL_MS", 0, 0, 500),
     auth_tokens=_tokens,
     jwt=_jwt,
     # Who sets a token, or a key for tokens, wants them asked for.

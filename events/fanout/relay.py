@@ -1,6 +1,7 @@
 """The relay: bus -> history -> group. One leads at a time; what `manage.py runbus` runs."""
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -45,9 +46,12 @@ AHEAD = 100
 
 #: Where several documents come at once, more are coming: the next read waits until the last one was so long ago (seconds), and
 #: what comes meanwhile shares one write to the history, one message to the group, and one write to each socket. Documents that
-#: come one by one wait for nothing, and neither does a backlog, which a read finds anyway.
+#: come one by one wait for nothing, unless an interval is set, and neither does a backlog, which a read finds anyway.
 SEVERAL = 2
 GATHER_S = 0.005
+
+#: Documents of so many bytes are a backlog however few they are: no interval is kept after them.
+BACKLOG_BYTES = 1_000_000
 
 #: How long one read of the bus waits for a document.
 READ_WAIT_S = 1.0
@@ -112,11 +116,15 @@ class Relay:
         *,
         lease_ttl_s: float,
         heartbeat_s: float,
+        interval_s: float = 0.0,
         bus: EventBus | None = None,
         tracer: Tracer | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`bus` is where canaries are put, for the one durable input to read; None for no canaries."""
+        """
+        interval_s: the least time between two steps of an input, after one that has events and is no backlog
+        bus:        where canaries are put, for the one durable input to read; None for no canaries
+        """
         self._tracer = tracer or NoTracer()
         self._history = history
         self._sender = sender
@@ -126,6 +134,7 @@ class Relay:
         self._limits = limits
         self._lease_ttl_s = lease_ttl_s
         self._heartbeat_s = heartbeat_s
+        self._interval_s = interval_s
         self._clock = clock
         self._bus = bus
         #: When the canary that is on its way was put on the bus; 0 when none is.
@@ -328,8 +337,27 @@ class Relay:
             await ahead.put(step)
             # Who writes goes first: a lone event is not to wait for the next read.
             await asyncio.sleep(0)
-            if SEVERAL <= len(found.entries) < AHEAD:
-                await asyncio.sleep(found_at + GATHER_S - time.monotonic())
+            if gather_s := self._gather_s(step):
+                await self._gather(reader, found_at + gather_s)
+
+    def _gather_s(self, step: _Step) -> float:
+        """How long after a step was found the next one is looked for."""
+        if len(step.entries) >= AHEAD:
+            return 0.0
+        several_s = GATHER_S if len(step.entries) >= SEVERAL else 0.0
+        # A canary alone is no reason to keep the event back that comes after it.
+        if not self._interval_s or not step.events or sum(len(entry.document) for entry in step.entries) >= BACKLOG_BYTES:
+            return several_s
+        return max(several_s, self._interval_s)
+
+    async def _gather(self, reader: BusReader, until: float) -> None:
+        """Leave documents on the bus until then; where that is in this process and has little room, until `AHEAD` came."""
+        found, pause_s = _waiting(reader), math.inf if reader.queue() is None else GATHER_S
+        while _waiting(reader) - found < AHEAD:
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            await asyncio.sleep(min(left, pause_s))
 
     async def _read(self, reader: BusReader, cursor: str) -> _Found:
         while True:
@@ -488,6 +516,12 @@ def _counted_type(event: Event) -> str:
     """The type under which an event is counted: a publisher may invent any number of types."""
     kind: str = event.fields["type"]
     return kind if kind in KNOWN_TYPES else "other"
+
+
+def _waiting(reader: BusReader) -> int:
+    """What waits for the relay in this process."""
+    queue = reader.queue()
+    return queue.waiting if queue is not None else 0
 
 
 async def _retry(ask: Callable[[], Awaitable[T]]) -> T:

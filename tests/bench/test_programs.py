@@ -44,6 +44,7 @@ def test_cases_compare_servers_that_they_run() -> None:
     for case in TABLE:
         for target in case.targets:
             kind, _, name = target.against.partition(":")
+            assert target.ours in case.peers, target
             assert not target.against or (name in CASES if kind == "case" else kind in case.peers), target
 
 

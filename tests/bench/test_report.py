@@ -35,11 +35,14 @@ def runs(peer: str, metric: str, *values: float, case: str = FAST.name) -> list[
         (Target("server_us", 2.1, least=True), MISSED),
         (Target("server_us", 1.0, "case:fanout-200"), MISSED),
         (Target("p99_ms", 1.0), UNKNOWN),
+        (Target("server_us", 0.2, "node", ours="ours-interval"), MET),
+        (Target("server_us", 0.1, "node", ours="ours-interval"), MISSED),
     ],
 )
 def test_medians_are_compared_with_the_bound(target: Target, word: str) -> None:
     found = record(
         *runs("ours", "server_us", 1.0, 2.0, 9.0),
+        *runs("ours-interval", "server_us", 1.0),
         *runs("node", "server_us", 6.0, 5.0, 4.0),
         *runs("ours", "server_us", 1.9, case="fanout-200"),
     )
@@ -73,6 +76,14 @@ def test_the_report_has_verdicts_figures_failures_and_the_machine() -> None:
     assert "it hung" in page
     assert "made up" in page
     assert "idle-5000" not in page
+
+
+def test_a_target_of_an_option_says_so() -> None:
+    peers = {"ours": 20.0, "ours-interval": 8.0, "rooms-uvicorn": 100.0}
+    page = render(record(*(Result("fanout-200", peer, {"server_us": value}) for peer, value in peers.items())))
+    assert "| fanout-200 | server CPU, µs | rooms-uvicorn | 20 | 100 | 0.20 | ≤ 0.15 × | **missed** |" in page
+    option = "option WS_DELIVERY_INTERVAL_MS=25"
+    assert f"| fanout-200, {option} | server CPU, µs | rooms-uvicorn | 8 | 100 | 0.08 | ≤ 0.15 × | met |" in page
 
 
 def test_an_overloaded_server_is_named_and_not_drawn() -> None:

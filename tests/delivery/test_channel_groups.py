@@ -23,7 +23,7 @@ from events.group_messages import MAX_JOINED_BYTES, MAX_MESSAGE_BYTES, _split, b
 from events.ports import Batch, BusGap, Canary, Queue, Trace, Unavailable
 from tests.contracts.support import event
 from tests.fanout.support import until
-from tests.redis_server import RedisServer, free_port
+from tests.redis_server import RedisServer, free_port, published
 
 MEMORY = {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"capacity": 1_000}}
 
@@ -152,21 +152,6 @@ async def test_a_large_batch_is_sent_in_parts_that_join_up(group: str) -> None:
     for batch in recorder.batches:
         assert batch.first == batch.entries[0].number
         assert sum(len(entry.document) for entry in batch.entries) <= MAX_JOINED_BYTES + MAX_MESSAGE_BYTES
-
-
-@asynccontextmanager
-async def published(port: int, pattern: str) -> AsyncIterator[list[tuple[str, bytes]]]:
-    """Channel and message of each that is published meanwhile."""
-    heard: list[tuple[str, bytes]] = []
-    async with Redis(port=port) as client, client.pubsub() as pubsub:
-        await pubsub.psubscribe(pattern)
-        await pubsub.get_message(timeout=5)
-        yield heard
-        await client.publish(pattern.replace("*", "end"), b"")
-        while message := await pubsub.get_message(ignore_subscribe_messages=True, timeout=5):
-            if message["channel"].endswith(b"end"):
-                break
-            heard.append((message["channel"].decode(), message["data"]))
 
 
 async def test_what_is_sealed_is_what_the_redis_layer_publishes(settings: Any, redis_server: RedisServer, group: str) -> None:

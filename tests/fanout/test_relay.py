@@ -1,6 +1,7 @@
 """The relay: nothing of a durable input is lost or doubled, whoever fails when; and one relay leads at a time."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -75,6 +76,7 @@ class Bench:
         *readers: BusReader,
         heartbeat_s: float = 60.0,
         lease_ttl_s: float = 0.06,
+        interval_s: float = 0.0,
         bus: EventBus | None = None,
     ) -> Relay:
         return Relay(
@@ -86,6 +88,7 @@ class Bench:
             EventLimits(),
             lease_ttl_s=lease_ttl_s,
             heartbeat_s=heartbeat_s,
+            interval_s=interval_s,
             bus=bus,
             clock=Clock(NOON),
         )
@@ -201,6 +204,93 @@ async def test_what_was_gathered_is_one_step(monkeypatch: pytest.MonkeyPatch) ->
         await until(lambda: sum(len(batch.entries) for batch in bench.batches) == 5)
     assert await bench.numbers() == [1, 2, 3, 4, 5]
     assert len(bench.batches) <= 3, "not one for each"
+
+
+@pytest.mark.parametrize(
+    ("first", "waits"),
+    [
+        (documents(1, 1), True),
+        (documents(1, relay_module.AHEAD - 1), True),
+        (documents(1, relay_module.AHEAD), False),
+        ([document(number, padding="x" * (relay_module.BACKLOG_BYTES // 2)) for number in (1, 2)], False),
+        ([b"no event"], False),
+    ],
+    ids=["lone", "several", "a backlog", "large ones", "no event"],
+)
+async def test_with_an_interval_the_next_documents_are_waited_for_unless_there_is_a_backlog(
+    first: list[bytes], waits: bool
+) -> None:
+    bench = Bench()
+    reader = ListReader(first)
+    relay = bench.relay("r1", reader, interval_s=3_600.0)
+    async with running(relay):
+        await until(lambda: relay.counters.received + relay.counters.rejected == len(first))
+        reader.rounds += [[document(1_000)]]
+        if waits:
+            await turns(200)
+            assert reader.rounds, "it was not waited with"
+        else:
+            await until(lambda: relay.counters.received + relay.counters.rejected == len(first) + 1)
+
+
+async def test_with_an_interval_an_event_that_comes_after_a_canary_alone_is_not_waited_with() -> None:
+    bench = Bench()
+    relay = bench.relay("r1", interval_s=3_600.0, bus=bench.bus)
+    async with running(relay):
+        await until(lambda: bench.group.canaries)
+        await bench.bus.publish(documents(1, 1))
+        await bench.all_written(1)
+
+
+async def test_with_an_interval_documents_that_wait_in_this_process_are_read_before_they_are_too_many() -> None:
+    bench = Bench()
+    async with running(bench.relay(interval_s=3_600.0)):
+        await bench.bus.publish(documents(1, 1))
+        await bench.all_written(1)
+        await bench.bus.publish(documents(2, relay_module.AHEAD))
+        await turns(200)
+        assert len(await bench.written()) == 1
+        await bench.bus.publish(documents(relay_module.AHEAD + 1, relay_module.AHEAD + 1))
+        await bench.all_written(relay_module.AHEAD + 1)
+    assert [len(batch.entries) for batch in bench.batches] == [1, relay_module.AHEAD]
+
+
+async def test_with_an_interval_what_came_meanwhile_is_one_step_and_one_write_to_each_client() -> None:
+    """At most one for each interval that went by, however slow the machine is."""
+    interval_s = 0.5
+    async with stage() as world:
+        bench = Bench()
+        bench.history, bench.group = world.history, world.group
+        client = await world.client()
+        await world.subscribe(client)
+        writes, began = client.pipe.writes, time.monotonic()
+        async with running(bench.relay(interval_s=interval_s)):
+            for number in range(1, 21):
+                await bench.bus.publish([document(number)])
+                await turns(20)
+            await bench.all_written(20)
+            await until(lambda: sum(len(batch.entries) for batch in bench.batches) == 20)
+        steps = len(bench.batches)
+        assert steps - 1 <= (time.monotonic() - began) / interval_s
+        world.group.deliver_all(world.hub)
+        await until(lambda: len(client.live) == 20)
+        assert client.live == list(range(1, 21))
+        assert client.pipe.writes - writes == steps
+
+
+async def test_an_interval_delays_neither_heartbeats_nor_the_end_nor_who_takes_over() -> None:
+    bench = Bench()
+    first, second = (bench.relay(owner, interval_s=3_600.0, heartbeat_s=0.01) for owner in ("r1", "r2"))
+    async with running(first):
+        await bench.bus.publish(documents(1, 1))
+        await bench.all_written(1)
+        await bench.bus.publish(documents(2, 2))
+        bench.group.lose_all()
+        await until(lambda: len(bench.beats) > 2)
+        assert await bench.numbers() == [1]
+    async with running(second):
+        await bench.all_written(2)
+    assert await bench.numbers() == [1, 2]
 
 
 async def test_how_late_events_are_is_counted_by_stage_and_they_by_type() -> None:
