@@ -10,7 +10,7 @@ install: ## Virtual environment and packages; does only what is not done yet
 run: ## Install, prepare the database, serve with demo events on port 8001 (DEMO=0: without)
 	@exec ./scripts/run.sh
 
-test: ## Install what tests need, then all checks and all tests
+test: ## Install what tests need, then run all checks and all tests
 	@./scripts/test.sh
 
 bench: ## Measure the server beside its peers, and write docs/performance.md (BENCH_ARGS: see bench/README.md)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what tests need, then runs all checks and all tests. PYTEST_ARGS goes to pytest.
+# Installs what tests need, then runs all tests and beside them all checks. PYTEST_ARGS goes to pytest.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -24,7 +24,6 @@ if [ -n "$missing" ]; then
 fi
 
 ./scripts/setup.sh dev
-./scripts/check.sh
 
 # Tests choose their own settings: what the shell or a .env file says must not change a result.
 for name in $(sed -n 's/^#\{0,1\}\([A-Z][A-Z0-9_]*\)=.*/\1/p' .env.example); do
@@ -34,6 +33,14 @@ export ENV_FILE=
 # The tests start hundreds of programs, which need not compile the project each time.
 unset PYTHONDONTWRITEBYTECODE
 PATH="$(pwd)/.venv/bin:$PATH:/usr/sbin"
-# One worker more than a small machine has cores, as many tests wait; a file's tests share the servers that they start.
+
+# The checks take the time in which the tests wait.
+nice ./scripts/check.sh &
+checks=$!
+failed=0
+# One worker more than a small machine has cores, as many tests wait; a file's tests share the servers that they start, and so
+# do the files of a folder where they come one after the other.
 # shellcheck disable=SC2086
-exec python -m pytest ${PYTEST_ARGS:--n 3 --dist loadfile} </dev/null
+python -m pytest ${PYTEST_ARGS:--n 3 --dist loadfile --no-loadscope-reorder} </dev/null || failed=$?
+wait "$checks" || { echo "test: the checks failed, see above." >&2; failed=1; }
+exit "$failed"

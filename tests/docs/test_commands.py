@@ -41,7 +41,7 @@ WORKS: Final = (r"python manage\.py runbus",)
 NOT_RUN: Final = {
     r"make test": "is what runs this",
     r"PYTEST_ARGS='.*' make test": "the same",
-    r"make check": "part of `make test`, which has run it before this",
+    r"make check": "part of `make test`, which runs it beside this",
     r"make bench.*": "needs a quiet machine and minutes; tests/bench runs its parts",
     r"python manage\.py soak --clients 1000 .*": "takes minutes; tests/system/test_soak.py runs a small one",
     r"python manage\.py token .*": "needs a database with the tokens; tests/access runs each",

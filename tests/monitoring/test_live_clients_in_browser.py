@@ -1,6 +1,5 @@
 """The live-clients page in a real Chromium: it follows what happens without being loaded again."""
 
-import shutil
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,10 +7,11 @@ import pytest
 import pytest_asyncio
 from django.conf import settings
 from django.test import Client
-from playwright.async_api import Browser, Page, ViewportSize, async_playwright, expect
+from playwright.async_api import Browser, Page, ViewportSize, expect
 
 from events.conf import EventsConfig
 from events.wiring import build_adapters
+from tests.chromium import chromium
 from tests.monitoring.conftest import TTL_S
 from tests.monitoring.rows import row, told
 from tests.redis_server import RedisServer
@@ -29,10 +29,8 @@ def address(live_server: Any, on_redis: EventsConfig) -> str:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        yield browser
-        await browser.close()
+    async with chromium() as running:
+        yield running
 
 
 @pytest_asyncio.fixture(loop_scope="module")
