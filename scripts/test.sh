@@ -38,6 +38,8 @@ PATH="$(pwd)/.venv/bin:$PATH:/usr/sbin"
 nice ./scripts/check.sh &
 checks=$!
 failed=0
+# In a fresh checkout one process compiles what is loaded; else each worker would, all at the same time.
+[ -d tests/__pycache__ ] || python -m pytest --collect-only -qq </dev/null >/dev/null 2>&1 || true
 # One worker more than a small machine has cores, as many tests wait; a file's tests share the servers that they start, and so
 # do the files of a folder where they come one after the other.
 # shellcheck disable=SC2086

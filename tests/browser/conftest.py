@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, StorageState, expect
 
 from tests.browser.pages import Tabs
 from tests.chromium import chromium
@@ -72,10 +72,15 @@ async def browser() -> AsyncIterator[Browser]:
         yield running
 
 
+@pytest.fixture(scope="package")
+def signed_in() -> dict[Server, StorageState]:
+    return {}
+
+
 @pytest_asyncio.fixture(loop_scope="package")
-async def tabs(browser: Browser) -> AsyncIterator[Tabs]:
+async def tabs(browser: Browser, signed_in: dict[Server, StorageState]) -> AsyncIterator[Tabs]:
     """Opens pages for one test; a warning or an error of the browser about any of them fails the test."""
-    opened = Tabs(browser)
+    opened = Tabs(browser, signed_in)
     yield opened
     assert await opened.close() == []
 

@@ -7,7 +7,7 @@ import re
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
-from playwright.async_api import Browser, ConsoleMessage, Locator, Page, Request, ViewportSize, expect
+from playwright.async_api import Browser, ConsoleMessage, Locator, Page, Request, StorageState, ViewportSize, expect
 
 from tests.system.stack import ROOT, Server
 
@@ -200,10 +200,13 @@ class LiveClientsPage(Watched):
 
     async def sign_in(self, server: Server) -> None:
         """As the user that development has."""
-        await self.page.goto(f"{server.url}/admin/monitoring/liveclient/")
+        await self.visit(server, "liveclient")
         await self.page.get_by_label("Username").fill("admin")
         await self.page.get_by_label("Password").fill("admin")
         await self.page.get_by_role("button", name="Log in").click()
+        await self.expect_table()
+
+    async def expect_table(self) -> None:
         await expect(self.page.get_by_role("region", name="Live clients")).to_be_visible()
 
     def row(self, sid: str) -> Locator:
@@ -220,10 +223,14 @@ class LiveClientsPage(Watched):
 
 
 class Tabs:
-    """Opens tabs and, at the end, asks each whether the browser complained."""
+    """Opens tabs and, at the end, asks each whether the browser complained.
 
-    def __init__(self, browser: Browser) -> None:
+    signed_in: what browsers keep of the servers where somebody has signed in; the password is not asked for again
+    """
+
+    def __init__(self, browser: Browser, signed_in: dict[Server, StorageState]) -> None:
         self._browser = browser
+        self._signed_in = signed_in
         self._opened: list[Watched] = []
 
     async def client(self, server: Server, query: str = "", **options: Any) -> ClientPage:
@@ -233,11 +240,17 @@ class Tabs:
         await tab.open(server, query)
         return tab
 
-    async def admin(self, server: Server, **options: Any) -> LiveClientsPage:
+    async def admin(self, server: Server) -> LiveClientsPage:
         """The live clients, signed in."""
-        tab = LiveClientsPage(await self._page(options))
+        kept = self._signed_in.get(server)
+        tab = LiveClientsPage(await self._page({"storage_state": kept}))
         self._opened.append(tab)
-        await tab.sign_in(server)
+        if kept is None:
+            await tab.sign_in(server)
+            self._signed_in[server] = await tab.page.context.storage_state()
+        else:
+            await tab.visit(server, "liveclient")
+            await tab.expect_table()
         return tab
 
     async def _page(self, options: dict[str, Any]) -> Page:

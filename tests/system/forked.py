@@ -19,19 +19,28 @@ from typing import Final
 LIBRARIES: Final = (
     "OpenSSL.SSL",
     "autobahn.twisted.websocket",
+    "channels.generic.websocket",
     "channels_redis.pubsub",
     "cryptography.x509",
+    "daphne.http_protocol",
+    "django.contrib.admin.widgets",
     "django.core.management",
     "django.core.serializers.json",
     "django.db.models",
+    "django.test",
     "django.views.debug",
+    "drf_spectacular.utils",
     "jwt",
     "orjson",
     "prometheus_client",
     "redis.asyncio",
+    "requests",
     "rich.traceback",
     "structlog",
     "twisted.internet.asyncioreactor",
+    "twisted.web.server",
+    "whitenoise.middleware",
+    "yaml",
 )
 
 _context: Final = multiprocessing.get_context("forkserver")
