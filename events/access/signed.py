@@ -109,8 +109,9 @@ def verify(token: str, config: JwtConfig) -> Grant:
     except jwt.ExpiredSignatureError:
         raise TokenRefused(Reason.EXPIRED) from None
     except (jwt.InvalidTokenError, ValueError, OverflowError, RecursionError) as error:
-        # The client is not told why, as it might be guessing; whoever runs the login has to know.
-        log.info("signed_token_refused", reason=str(error)[:200])
+        # The client is not told why, as it might be guessing; whoever runs the login has to know. Behind a colon stands
+        # what the token says.
+        log.info("signed_token_refused", reason=str(error).partition(":")[0])
         raise TokenRefused from None
     name = str(claims.get("name") or claims.get("sub") or "login")[:100]
     return Grant.of(_id_of(token), name, scopes_of(claims.get(config.scope_claim)), expires_at)
@@ -120,7 +121,7 @@ def _end_of(claims: dict[str, Any]) -> float:
     """Unix time. Raises `ValueError` for one that is no date."""
     end = int(claims["exp"])
     if end > _LAST_END:
-        raise ValueError("exp is after the year 9999: it counts seconds, not milliseconds")
+        raise ValueError("exp is after the year 9999, as if it counted milliseconds")
     return float(claims["exp"])
 
 

@@ -42,7 +42,8 @@ KEPT_AFTER_END: Final = timedelta(hours=1)
 #: Ids in one query.
 CHUNK: Final = 500
 
-_TOKEN: Final = re.compile(rf"{PREFIX}_([0-9a-f]{{16}})_[A-Za-z0-9_-]{{43}}")
+_ID: Final = re.compile("[0-9a-f]{16}")
+_TOKEN: Final = re.compile(rf"{PREFIX}_({_ID.pattern})_[A-Za-z0-9_-]{{43}}")
 
 
 class UnknownToken(Exception):
@@ -96,7 +97,10 @@ def revoke(token_id: str) -> None:
 def _why_unknown(token_id: str) -> str:
     if token_id.startswith(CONFIGURED):
         return "This token is one of WS_AUTH_TOKEN: take it out of that variable and restart the servers."
-    return f"There is no access token {token_id[:64]!r}: `python manage.py token list` shows all."
+    if _ID.fullmatch(token_id):
+        return f"There is no access token {token_id}: `python manage.py token list` shows all."
+    # Not repeated: it may be a whole token.
+    return "This is no id of an access token, which has 16 characters of 0-9 and a-f: `python manage.py token list` shows all."
 
 
 # -- looked up ---------------------------------------------------------------------------------------------------------

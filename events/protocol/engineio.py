@@ -27,7 +27,7 @@ from events.protocol.engineio_request import (
     Transport,
     parse_request,
 )
-from events.protocol.errors import ProtocolError, excerpt
+from events.protocol.errors import ProtocolError, size_of
 
 __all__ = [
     "BAD_HANDSHAKE_METHOD",
@@ -191,7 +191,7 @@ class EngineSession:
             self.transport = "websocket"
             return Upgraded()
         self.cancel_upgrade()
-        raise ProtocolError(f"not the next step of an upgrade: {excerpt(frame)}")
+        raise ProtocolError(f"not the next step of an upgrade: {size_of(frame)}")
 
     def cancel_upgrade(self) -> None:
         """The probing WebSocket is gone."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from events.protocol.errors import ProtocolError, excerpt
+from events.protocol.errors import ProtocolError, size_of
 
 #: A client sends what it has buffered in one request; more packets than this in one body are work made for its own sake.
 MAX_PAYLOAD_PACKETS: Final = 1000
@@ -50,7 +50,7 @@ def decode_packet(frame: str | bytes) -> Packet:
         return Packet(PacketType.MESSAGE, frame)
     packet_type = _TYPES.get(frame[:1])
     if packet_type is None:
-        raise ProtocolError(f"no Engine.IO packet: {excerpt(frame)}")
+        raise ProtocolError(f"no Engine.IO packet: {size_of(frame)}")
     return Packet(packet_type, frame[1:])
 
 
@@ -82,4 +82,4 @@ def _decode_base64(part: str) -> Packet:
     try:
         return Packet(PacketType.MESSAGE, base64.b64decode(part[1:], validate=True))
     except ValueError:
-        raise ProtocolError(f"bad base64: {excerpt(part)}") from None
+        raise ProtocolError(f"bad base64: {size_of(part)}") from None

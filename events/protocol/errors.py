@@ -1,17 +1,14 @@
 """What a peer that breaks a protocol causes."""
 
-from typing import Final
-
-EXCERPT_CHARS: Final = 50
-
 
 class ProtocolError(ValueError):
     """The peer broke the protocol: its connection is to be closed, nothing else.
 
-    The message is safe to log: of what the peer sent it holds a short excerpt at most, with control characters escaped.
+    The message is safe to log: it says of what kind and how long what the peer sent was, and where it went wrong. It repeats
+    none of it, as a token may stand anywhere in what is broken.
     """
 
 
-def excerpt(received: str | bytes) -> str:
-    """The beginning of what a peer sent, as a literal of about `EXCERPT_CHARS` characters."""
-    return repr(received[:EXCERPT_CHARS])[: EXCERPT_CHARS + 2]
+def size_of(received: str | bytes) -> str:
+    """How long what a peer sent is, in words."""
+    return f"{len(received)} {'characters' if isinstance(received, str) else 'bytes'}"

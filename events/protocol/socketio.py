@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from events.protocol.errors import ProtocolError, excerpt
+from events.protocol.errors import ProtocolError
 from events.protocol.socketio_codec import Decoder, Packet, PacketType, encode
 
 __all__ = [
@@ -101,7 +101,7 @@ class SocketIOServer:
         if packet.type is PacketType.CONNECT:
             return [self._connect(packet)]
         if packet.namespace not in self.connected:
-            raise ProtocolError(f"{packet.type.name} in {excerpt(packet.namespace)}, which is not connected")
+            raise ProtocolError(f"{packet.type.name} in a namespace that is not connected")
         match packet.type:
             case PacketType.EVENT:
                 name, *args = packet.data
@@ -118,7 +118,7 @@ class SocketIOServer:
         if namespace not in self._namespaces:
             return Send(self.refuse(namespace, "Invalid namespace"))
         if namespace in self.connected or namespace in self._connecting:
-            raise ProtocolError(f"second CONNECT to {excerpt(namespace)}")
+            raise ProtocolError(f"second CONNECT to {namespace}")
         self._connecting += (namespace,)
         return Connecting(namespace, packet.data or {})
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from events.protocol.errors import ProtocolError, excerpt
+from events.protocol.errors import ProtocolError, size_of
 
 MAX_NAMESPACE_CHARS: Final = 255
 
@@ -140,12 +140,12 @@ def _parse(text: str, max_attachments: int) -> tuple[Packet, int | None]:
     """The packet of a text and how many attachments it announces; None for a packet that has none by its type."""
     head = _HEAD.match(text)
     if head is None:
-        raise ProtocolError(f"no Socket.IO packet: {excerpt(text)}")
+        raise ProtocolError(f"no Socket.IO packet: {size_of(text)}")
     packet_type = PacketType(int(head[1]))
     rest = text[head.end() :]
     data = _parse_json(rest) if rest else None
     if not _has_shape(packet_type, data, present=bool(rest)):
-        raise ProtocolError(f"bad payload of {packet_type.name}: {excerpt(rest)}")
+        raise ProtocolError(f"bad payload of {packet_type.name}: {size_of(rest)}")
     ack_id = _parse_ack_id(head[4])
     if ack_id is None and packet_type in (PacketType.ACK, PacketType.BINARY_ACK):
         raise ProtocolError(f"{packet_type.name} without an id")
@@ -166,7 +166,7 @@ def _parse_count(packet_type: PacketType, digits: str | None, max_attachments: i
 def _parse_namespace(text: str | None) -> str:
     namespace = (text or "/").partition("?")[0]
     if len(namespace) > MAX_NAMESPACE_CHARS or not namespace.isprintable():
-        raise ProtocolError(f"bad namespace: {excerpt(namespace)}")
+        raise ProtocolError(f"bad namespace: {size_of(namespace)}")
     return namespace
 
 
@@ -179,8 +179,8 @@ def _parse_ack_id(digits: str) -> int | None:
 def _parse_json(text: str) -> Any:
     try:
         data = orjson.loads(text)
-    except ValueError:
-        raise ProtocolError(f"bad JSON: {excerpt(text)}") from None
+    except orjson.JSONDecodeError as error:
+        raise ProtocolError(f"bad JSON: at {error.pos} of {size_of(text)}") from None
     level = [data]
     for _ in range(MAX_JSON_DEPTH + 1):
         level = [child for node in level for child in _children(node)]

@@ -5,7 +5,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from events.protocol.errors import ProtocolError, excerpt
+from events.protocol.errors import ProtocolError, size_of
 
 TEXT: Final = 1
 CLOSE: Final = 8
@@ -103,6 +103,6 @@ def _parse_head(head: bytes) -> tuple[int, int]:
     status_line, *lines = head.decode("latin-1").split("\r\n")
     parts = status_line.split(" ")
     if len(parts) < 2 or not parts[1].isdecimal():
-        raise ProtocolError(f"no HTTP response: {excerpt(status_line)}")
+        raise ProtocolError(f"no HTTP response: a line of {size_of(status_line)}")
     fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     return int(parts[1]), int(fields.get("content-length", "0"))

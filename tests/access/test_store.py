@@ -222,12 +222,23 @@ def test_the_command_for_people(capsys: pytest.CaptureFixture[str]) -> None:
         (["create", " ", "--scope", "all"], "1 to 100 characters"),
         (["create", "x"], "--scope"),
         (["revoke", "nobody"], "token list"),
+        (["revoke", "0123456789abcdef"], "no access token 0123456789abcdef: .* token list"),
     ],
 )
 def test_the_command_says_what_is_wrong(argv: list[str], mend: str) -> None:
     with pytest.raises(CommandError, match=mend):
         call_command("token", *argv)
     assert not AccessToken.objects.exists()
+
+
+def test_the_command_repeats_no_token_that_was_given_instead_of_its_id() -> None:
+    token, text = store.create("ci", ["all"])
+    for given in (text, text[:-1], "shared-secret-0123456789abcdef"):
+        with pytest.raises(CommandError) as refused:
+            call_command("token", "revoke", given)
+        assert given[:8] not in str(refused.value)
+    token.refresh_from_db()
+    assert token.status == "valid"
 
 
 # -- the admin ---------------------------------------------------------------------------------------------------------
