@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     TokenModelAdmin = admin.ModelAdmin[AccessToken]
     LoginModelAdmin = admin.ModelAdmin[RevokedLogin]
     TokenModelForm = forms.ModelForm[AccessToken]
+    LoginModelForm = forms.ModelForm[RevokedLogin]
 else:
     TokenModelAdmin = LoginModelAdmin = admin.ModelAdmin  # take a type argument only where types are checked
-    TokenModelForm = forms.ModelForm
+    TokenModelForm = LoginModelForm = forms.ModelForm
 
 CREATED_TEMPLATE: Final = "admin/access/accesstoken/created.html"
 
@@ -105,10 +106,26 @@ class AccessTokenAdmin(TokenModelAdmin):
         self.message_user(request, f"{len(queryset)} revoked. Whoever used them loses them within 2 seconds.", messages.SUCCESS)
 
 
+class RevokedLoginForm(LoginModelForm):
+    """The id of a signed token. Nothing else is stored: it might be a whole token, which lists would show."""
+
+    class Meta:
+        model = RevokedLogin
+        fields = ("token_id",)
+        help_texts = {"token_id": store.LOGIN_ID_HELP}
+
+    def clean_token_id(self) -> str:
+        token_id: str = self.cleaned_data["token_id"]
+        if not store.is_login_id(token_id):
+            raise ValidationError(f"This is no id of a signed token. {store.LOGIN_ID_HELP}")
+        return token_id
+
+
 @admin.register(RevokedLogin)
 class RevokedLoginAdmin(LoginModelAdmin):
     """Signed tokens that were revoked before their end."""
 
+    form = RevokedLoginForm
     list_display = ("token_id", "revoked_at", "expires_at")
     search_fields = ("token_id",)
 

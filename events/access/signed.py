@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from events.access.refusal import Reason, TokenRefused
-from events.access.store import LOGIN_PREFIX
+from events.access.store import LOGIN_DIGITS, LOGIN_PREFIX
 from events.conf import JwtConfig
 from events.domain.grants import Grant
 
@@ -31,9 +31,6 @@ _RSA: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 
 #: Bits below which an RSA key can be broken.
 RSA_BITS: Final = 2_048
-
-#: An id in logs: enough of the token's hash to name it, and far too little to make it.
-_ID_LENGTH: Final = 24
 
 #: The end of time, for dates: that of the year 9999. A later end is a mistake, such as milliseconds.
 _LAST_END: Final = 253_402_300_799
@@ -129,7 +126,7 @@ def _id_of(token: str) -> str:
     """Of what was signed. The signature can be written in several ways that are all valid: were it a part of the id, who has a
     revoked token could go on with another spelling of it."""
     signed, _, _ = token.rpartition(".")
-    return LOGIN_PREFIX + hashlib.sha256(signed.encode()).hexdigest()[:_ID_LENGTH]
+    return LOGIN_PREFIX + hashlib.sha256(signed.encode()).hexdigest()[:LOGIN_DIGITS]
 
 
 def scopes_of(claim: Any) -> list[str]:

@@ -33,6 +33,9 @@ PREFIX: Final = "wst"
 #: How every id of a signed token begins. No access token's id does.
 LOGIN_PREFIX: Final = "jwt-"
 
+#: What follows in it, in hex digits: enough of the token's hash to name it, and far too little to make it.
+LOGIN_DIGITS: Final = 24
+
 #: The time of the last use is written at most so often.
 USED_INTERVAL: Final = timedelta(minutes=1)
 
@@ -43,7 +46,14 @@ KEPT_AFTER_END: Final = timedelta(hours=1)
 CHUNK: Final = 500
 
 _ID: Final = re.compile("[0-9a-f]{16}")
+_LOGIN_ID: Final = re.compile(rf"{LOGIN_PREFIX}[0-9a-f]{{{LOGIN_DIGITS}}}")
 _TOKEN: Final = re.compile(rf"{PREFIX}_({_ID.pattern})_[A-Za-z0-9_-]{{43}}")
+
+
+#: For whoever gave something else.
+LOGIN_ID_HELP: Final = (
+    f"A signed token's id is {LOGIN_PREFIX} and {LOGIN_DIGITS} characters of 0-9 and a-f; logs and lists have it."
+)
 
 
 class UnknownToken(Exception):
@@ -83,7 +93,7 @@ def revoke(token_id: str) -> None:
     token_id: that of an access token, or of a signed token as lists and logs show it
     Raises `UnknownToken`.
     """
-    if token_id.startswith(LOGIN_PREFIX):
+    if is_login_id(token_id):
         RevokedLogin.objects.get_or_create(token_id=token_id)
         # What is revoked is all that makes them more.
         forget_ended_logins()
@@ -100,10 +110,17 @@ def _why_unknown(token_id: str) -> str:
     if _ID.fullmatch(token_id):
         return f"There is no access token {token_id}: `python manage.py token list` shows all."
     # Not repeated: it may be a whole token.
-    return "This is no id of an access token, which has 16 characters of 0-9 and a-f: `python manage.py token list` shows all."
+    return (
+        f"This is no id of a token. {LOGIN_ID_HELP} An access token's is 16 of these: `python manage.py token list` shows all."
+    )
 
 
 # -- looked up ---------------------------------------------------------------------------------------------------------
+
+
+def is_login_id(text: str) -> bool:
+    """Whether this is the id of a signed token; whether there is such a token only the login knows."""
+    return _LOGIN_ID.fullmatch(text) is not None
 
 
 def is_access_token(text: str) -> bool:

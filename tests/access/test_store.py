@@ -29,6 +29,13 @@ from events.ports import Unavailable
 pytestmark = pytest.mark.django_db
 
 
+def login_id(name: str) -> str:
+    return f"jwt-{hashlib.sha256(name.encode()).hexdigest()[:24]}"
+
+
+ONE, ANOTHER, UNKNOWN, OVER = map(login_id, ("one", "another", "unknown", "over"))
+
+
 def refusal(text: str) -> Reason:
     with pytest.raises(TokenRefused) as found:
         identify(text, EventsConfig(auth_tokens=("shared",)))
@@ -98,30 +105,30 @@ def test_revoked_and_expired() -> None:
     late, late_text = store.create("late", ["all"], timezone.now())
     assert refusal(late_text) is Reason.EXPIRED
     good, _ = store.create("good", ["bot:b"])
-    found = store.current([token.pk, late.pk, good.pk, "gone", "jwt-one"])
+    found = store.current([token.pk, late.pk, good.pk, "gone", ONE])
     assert found == {
         token.pk: Reason.REVOKED,
         late.pk: Reason.EXPIRED,
         good.pk: Grant(good.pk, "good", ("bot:b",)),
         "gone": Reason.REVOKED,
     }
-    store.revoke("jwt-one")
-    assert store.current(["jwt-one", "jwt-two"]) == {"jwt-one": Reason.REVOKED}
+    store.revoke(ONE)
+    assert store.current([ONE, login_id("two")]) == {ONE: Reason.REVOKED}
     with pytest.raises(TokenRefused):
-        store.check_login(Grant.of("jwt-one", "n", ["all"]))
+        store.check_login(Grant.of(ONE, "n", ["all"]))
 
 
 def test_a_revoked_login_is_known_for_as_long_as_it_would_have_lasted() -> None:
     now, kept = time.time(), store.KEPT_AFTER_END.total_seconds()
-    ends = {"jwt-unknown": None, "jwt-valid": now + 60, "jwt-leeway": now - kept + 60, "jwt-over": now - kept - 60}
+    ends = {UNKNOWN: None, login_id("valid"): now + 60, login_id("leeway"): now - kept + 60, OVER: now - kept - 60}
     for token_id, end in ends.items():
         store.revoke(token_id)
         # Whoever uses it knows its end.
         with pytest.raises(TokenRefused):
             store.check_login(Grant.of(token_id, "n", ["all"], end))
     assert RevokedLogin.objects.count() == 4
-    store.revoke("jwt-another")
-    assert set(RevokedLogin.objects.values_list("pk", flat=True)) == {*ends, "jwt-another"} - {"jwt-over"}
+    store.revoke(ANOTHER)
+    assert set(RevokedLogin.objects.values_list("pk", flat=True)) == {*ends, ANOTHER} - {OVER}
 
 
 def test_what_has_ended_is_forgotten() -> None:
@@ -129,24 +136,29 @@ def test_what_has_ended_is_forgotten() -> None:
         session = SessionStore()
         session.set_expiry(seconds)
         session.create()
-    for token_id, expires_at in {"jwt-over": timezone.now() - timedelta(days=1), "jwt-unknown": None}.items():
+    for token_id, expires_at in {OVER: timezone.now() - timedelta(days=1), UNKNOWN: None}.items():
         RevokedLogin.objects.create(token_id=token_id, expires_at=expires_at)
     store.forget_ended()
     assert [found.session_key for found in Session.objects.all()] == [session.session_key]
-    assert [found.pk for found in RevokedLogin.objects.all()] == ["jwt-unknown"]
+    assert [found.pk for found in RevokedLogin.objects.all()] == [UNKNOWN]
 
 
 def test_the_use_of_a_revoked_login_is_written_once(django_assert_num_queries: Any) -> None:
-    store.revoke("jwt-one")
+    store.revoke(ONE)
     for queries in (2, 1, 1):
         with django_assert_num_queries(queries), pytest.raises(TokenRefused):
-            store.check_login(Grant.of("jwt-one", "n", ["all"], time.time() + 60))
+            store.check_login(Grant.of(ONE, "n", ["all"], time.time() + 60))
 
 
-@pytest.mark.parametrize(("token_id", "mend"), [("shared-1", "WS_AUTH_TOKEN"), ("nobody", "token list")])
+#: The first is made up; the others are nearly an id.
+NO_LOGIN_IDS = [(text, "jwt- and 24") for text in ("jwt-doesnotexist", ONE[:-1], ONE + "0", ONE.upper(), f"{ONE}\n", "garbage")]
+
+
+@pytest.mark.parametrize(("token_id", "mend"), [("shared-1", "WS_AUTH_TOKEN"), ("nobody", "token list"), *NO_LOGIN_IDS])
 def test_what_cannot_be_revoked_says_why(token_id: str, mend: str) -> None:
     with pytest.raises(store.UnknownToken, match=mend):
         store.revoke(token_id)
+    assert not RevokedLogin.objects.exists()
 
 
 def test_the_last_use_is_noted_once_a_minute() -> None:
@@ -266,6 +278,15 @@ def test_the_admin_shows_a_new_token_once(operator: Client) -> None:
         assert page.status_code == 200
         assert text not in page.content.decode()
         assert token.digest not in page.content.decode()
+
+
+def test_the_admin_takes_only_ids_of_signed_tokens(operator: Client) -> None:
+    for text in (*[text for text, _ in NO_LOGIN_IDS if text.strip() == text], store.create("t", ["all"])[1]):
+        response = operator.post("/admin/access/revokedlogin/add/", {"token_id": text})
+        assert (response.status_code, "jwt- and 24" in response.content.decode()) == (200, True)
+    assert not RevokedLogin.objects.exists()
+    assert operator.post("/admin/access/revokedlogin/add/", {"token_id": ONE}).status_code == 302
+    assert [login.pk for login in RevokedLogin.objects.all()] == [ONE]
 
 
 def test_the_admin_refuses_what_is_no_scope(operator: Client) -> None:
