@@ -17,6 +17,7 @@ import structlog
 
 from events.asgi_types import Application, Scope
 from events.inflow import Inflow
+from events.limits.rate import UNLIMITED, Rate, TokenBucket
 from events.pipes import SolePipe, TwistedTransport
 from events.protocol.frames import binary_frame, close_frame, ping_frame, pong_frame, text_frame
 from events.protocol.websocket import (
@@ -25,6 +26,7 @@ from events.protocol.websocket import (
     INVALID_DATA,
     NO_CODE,
     NORMAL,
+    POLICY_VIOLATION,
     PROTOCOL_ERROR,
     TOO_BIG,
     Closing,
@@ -47,7 +49,9 @@ APPLICATION_TIMEOUT_S: Final = 10.0
 PONG_BACKLOG: Final = 65_536
 
 #: Under which rule a violation is counted, by the code that tells the client of it.
-RULES: Final = {TOO_BIG: "body", INVALID_DATA: "utf8", PROTOCOL_ERROR: "framing"}
+RULES: Final = {TOO_BIG: "body", INVALID_DATA: "utf8", PROTOCOL_ERROR: "framing", POLICY_VIOLATION: "flood"}
+
+FLOODED: Final = "Too many control frames, or too many small fragments of messages (WS_CLIENT_MESSAGES_PER_S)."
 
 REFUSED: Final = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 FAILED: Final = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -73,13 +77,15 @@ class Transport(TwistedTransport, Protocol):
 class SocketLimits:
     """message_bytes, frame_bytes: the largest message and the largest frame of a client
     connect_s:       the application has so long to accept or refuse
-    ping_interval_s: a client that was silent for so long is pinged, and has `ping_timeout_s` to say anything"""
+    ping_interval_s: a client that was silent for so long is pinged, and has `ping_timeout_s` to say anything
+    flood:           control frames and small fragments of a client above which it is cut"""
 
     message_bytes: int
     frame_bytes: int
     connect_s: float
     ping_interval_s: float
     ping_timeout_s: float
+    flood: Rate = UNLIMITED
 
 
 #: `tcpi_state` of a connection that neither side has ended.
@@ -106,6 +112,7 @@ class WebSocket:
     __slots__ = (
         "_about",
         "_code",
+        "_flood",
         "_heard_at",
         "_house",
         "_key",
@@ -130,6 +137,8 @@ class WebSocket:
         #: The application says in it how to learn whose socket this is, for the log: `sid`. It learns from it whether the
         #: client broke the protocol: `violated`.
         self._about: dict[str, Any] = {}
+        #: Once there is something to count, which most clients never send.
+        self._flood: TokenBucket | None = None
         self._reader = FrameReader(limits.frame_bytes, limits.message_bytes)
         self._task: asyncio.Task[None] | None = None
         self.transport = transport
@@ -211,17 +220,32 @@ class WebSocket:
             # Nothing may come before the handshake is answered.
             self.transport.abortConnection()
             return
-        for received in self._reader.feed(data):
-            if isinstance(received, str | bytes):
-                self.inflow.put(received)
+        received, asides = self._reader.feed(data), self._reader.asides
+        if asides:
+            self._reader.asides = 0
+            if self._floods(asides):
+                self._control(self._reader.break_off(POLICY_VIOLATION, FLOODED))
+                return
+        ping: Ping | None = None
+        for each in received:
+            if isinstance(each, str | bytes):
+                self.inflow.put(each)
+            elif isinstance(each, Ping):
+                ping = each
             else:
-                self._control(received)
+                self._control(each)
+        # Of several that came at once the last one is answered, which answers all (section 5.5.3 of the protocol).
+        if ping is not None and self._state is State.OPEN and self.pipe.pending <= PONG_BACKLOG:
+            self._write(pong_frame(ping.payload))
 
-    def _control(self, received: Ping | Pong | Closing | Violation) -> None:
+    def _floods(self, asides: int) -> bool:
+        """Whether these are more control frames and small fragments than a client may send."""
+        if self._flood is None:
+            self._flood = TokenBucket(self._house.limits.flood)
+        return self._flood.take(self._heard_at, asides) > 0
+
+    def _control(self, received: Pong | Closing | Violation) -> None:
         match received:
-            case Ping(payload):
-                if self._state is State.OPEN and self.pipe.pending <= PONG_BACKLOG:
-                    self._write(pong_frame(payload))
             case Closing(code):
                 self._code = code
                 self._say_goodbye(None if code == NO_CODE else code)
@@ -231,7 +255,7 @@ class WebSocket:
                 self._about["violated"] = True
                 log.info("websocket_violation", sid=self.sid, reason=message, code=code)
                 self._code = code
-                self._say_goodbye(code)
+                self._say_goodbye(code, message)
                 self._lose()
 
     def connectionLost(self, reason: object = None) -> None:  # noqa: N802 - Twisted's name

@@ -19,6 +19,7 @@ PROTOCOL_ERROR: Final = 1002
 NO_CODE: Final = 1005
 ABNORMAL: Final = 1006
 INVALID_DATA: Final = 1007
+POLICY_VIOLATION: Final = 1008
 TOO_BIG: Final = 1009
 INTERNAL_ERROR: Final = 1011
 SERVICE_RESTART: Final = 1012
@@ -160,6 +161,9 @@ _OPCODES: Final = frozenset({_CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG
 
 _MAX_CONTROL: Final = 125
 
+#: Fragments of fewer bytes are told apart from those that carry something; the last one of a message is not.
+SMALL_FRAGMENT: Final = 1_024
+
 
 class _Broken(Exception):
     """Ends reading."""
@@ -177,9 +181,11 @@ class FrameReader:
 
     A size that is too large is refused when it is announced, not when it has come. Reading ends with a `Closing` or a
     `Violation`; what comes after it is dropped.
+
+    asides: frames that came, and that nothing else bounds: control frames and small fragments. For its user to set back
     """
 
-    __slots__ = ("_ended", "_max_frame", "_max_message", "_message", "_needed", "_opcode", "_rest")
+    __slots__ = ("_ended", "_max_frame", "_max_message", "_message", "_needed", "_opcode", "_rest", "asides")
 
     def __init__(self, max_frame: int, max_message: int) -> None:
         self._max_frame = max_frame
@@ -191,6 +197,7 @@ class FrameReader:
         self._message: bytearray | None = None
         self._opcode = 0
         self._ended = False
+        self.asides = 0
 
     def feed(self, data: bytes) -> list[Received]:
         """What is complete with these bytes, in order."""
@@ -208,6 +215,11 @@ class FrameReader:
             received.append(broken.violation)
             self._end()
         return received
+
+    def break_off(self, code: int, message: str) -> Violation:
+        """Read no more: the client breaks a rule that is not of the protocol."""
+        self._end()
+        return Violation(code, message)
 
     def _end(self) -> None:
         self._ended, self._rest, self._message = True, None, None
@@ -268,6 +280,7 @@ class FrameReader:
         payload = _unmask(data[payload_at:end], data[payload_at - 4 : payload_at])
         opcode = first & 0x0F
         if opcode >= _CLOSE:
+            self.asides += 1
             received.append(self._control(opcode, payload))
         elif self._message is None and first & 0x80:
             received.append(_message(opcode, payload))
@@ -278,6 +291,7 @@ class FrameReader:
         if self._message is None:
             self._message, self._opcode = bytearray(), opcode
         self._message += payload
+        self.asides += not last and len(payload) < SMALL_FRAGMENT
         if last:
             message, self._message = bytes(self._message), None
             received.append(_message(self._opcode, message))

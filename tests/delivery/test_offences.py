@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from websockets.frames import Frame, Opcode
 from events.connection import EngineEndpoint
 from events.consumers import EngineWebSocketConsumer
 from events.gate import Gate
+from events.limits.rate import Rate
 from events.protocol.engineio import EngineConfig
 from events.protocol.errors import ProtocolError
 from events.websocket import WebSocket, WebSocketHouse
@@ -125,6 +127,15 @@ async def test_where_only_the_code_of_the_end_is_known_two_of_them_offend(code: 
     incoming.put_nowait({"type": "websocket.disconnect", "code": code})
     await serving
     assert (gate.rules, gate.offenders) == (rules, [ADDRESS] * len(rules))
+
+
+async def test_a_flood_of_frames_is_one_offence() -> None:
+    async with connected() as client:
+        client.house.limits = replace(LIMITS, flood=Rate(1e-6, 3))
+        for _ in range(10):
+            client.say(Opcode.PING, b"")
+        await client.go()
+        assert client.gate.offenders == [ADDRESS]
 
 
 @pytest.mark.parametrize("app", [Known, Busy])

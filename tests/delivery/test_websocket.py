@@ -5,6 +5,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from websockets.frames import Frame, Opcode
 
 from events import websocket as module
 from events.inflow import QUEUE_MESSAGES
+from events.limits.rate import Rate
 from events.pipes import websocket_pipe
-from events.protocol.frames import ping_frame, pong_frame, text_frame
-from events.protocol.websocket import handshake_answer
+from events.protocol.frames import close_frame, ping_frame, pong_frame, text_frame
+from events.protocol.websocket import SMALL_FRAGMENT, handshake_answer
 from events.websocket import REFUSED, SocketLimits, WebSocket, WebSocketHouse
 from tests.fanout.support import turns, until
 
@@ -204,7 +206,7 @@ async def test_a_violation_is_told_by_its_code_and_counted_once(world: World) ->
         world.hear(Opcode.TEXT, b"\xff")
     assert [(entry["event"], entry["sid"]) for entry in entries] == [("websocket_violation", "s1")]
     assert world.refused == ["utf8"]
-    assert world.client.recv(100) == b"\x88\x02\x03\xef"
+    assert world.client.recv(100) == close_frame(1_007, "text that is not UTF-8")
     assert not world.is_direct()
     world.socket.connectionLost()
     await turns()
@@ -265,6 +267,59 @@ async def test_pings_of_a_client_that_does_not_read_are_not_collected(world: Wor
     world.connection.write(bytes(module.PONG_BACKLOG + 1))
     world.hear(Opcode.PING, b"and this?")
     assert len(world.queued()) == module.PONG_BACKLOG + 1
+
+
+async def test_pings_that_come_at_once_are_answered_by_one_pong(world: World) -> None:
+    await world.accept()
+    pings = (Frame(Opcode.PING, str(number).encode()).serialize(mask=True) for number in range(10))
+    world.socket.dataReceived(b"".join(pings))
+    assert world.client.recv(100) == pong_frame(b"9")
+
+
+#: Frames that cost a client nothing to send.
+ASIDES = {
+    "ping": [Frame(Opcode.PING, b"x")] * 4,
+    "pong": [Frame(Opcode.PONG, b"")] * 4,
+    "empty fragments": [Frame(Opcode.TEXT, b"", fin=False), *[Frame(Opcode.CONT, b"", fin=False)] * 3],
+    "small fragments": [Frame(Opcode.TEXT, b"x", fin=False), *[Frame(Opcode.CONT, b"x", fin=False)] * 3],
+    "messages in two parts": [
+        *[Frame(Opcode.TEXT, b"x", fin=False), Frame(Opcode.CONT, b"", fin=True)] * 3,
+        Frame(Opcode.TEXT, b"x", fin=False),
+    ],
+}
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("kind", ASIDES)
+async def test_a_client_that_floods_with_frames_is_cut_and_told_why(world: World, kind: str, at_once: bool) -> None:
+    world.house.limits = replace(LIMITS, flood=Rate(1e-6, 3))
+    await world.accept()
+    frames = [frame.serialize(mask=True) for frame in ASIDES[kind]]
+    for data in [b"".join(frames)] if at_once else frames:
+        assert not world.refused
+        world.socket.dataReceived(data)
+    assert world.client.recv(1_000).endswith(close_frame(1_008, module.FLOODED))
+    assert (world.refused, world.scope["about"]["violated"]) == (["flood"], True)
+    assert world.connection.told[-1] == "lose"
+    world.socket.dataReceived(b"".join(frames))
+    assert world.refused == ["flood"]
+    world.socket.connectionLost()
+    await turns()
+    assert world.received[-1] == {"type": "websocket.disconnect", "code": 1_008}
+
+
+async def test_messages_and_large_fragments_are_no_flood_of_frames(world: World) -> None:
+    world.house.limits = replace(LIMITS, message_bytes=100_000, frame_bytes=100_000, flood=Rate(1e-6, 3))
+    world.house.open(world.connection, {"type": "websocket"}, KEY)
+    await turns()
+    await world.accept()
+    part = b"x" * SMALL_FRAGMENT
+    parts = [Frame(Opcode.TEXT, part, fin=False), *[Frame(Opcode.CONT, part, fin=False)] * 9, Frame(Opcode.CONT, b"")]
+    for frame in parts + [Frame(Opcode.TEXT, b"x")] * 10:
+        world.socket.dataReceived(frame.serialize(mask=True))
+        await turns()
+    assert not world.refused
+    assert [len(message["text"]) for message in world.received[-11:]] == [10 * SMALL_FRAGMENT, *[1] * 10]
 
 
 class Busy:

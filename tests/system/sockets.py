@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from tests.system.stack import DEADLINE_S, Server
 
-TEXT, BINARY, CLOSE, PING = 0x1, 0x2, 0x8, 0x9
+TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 
 
 class RawSocket:

@@ -7,11 +7,12 @@ from typing import Any
 
 import aiohttp
 import pytest
+from websockets.frames import Frame, Opcode
 
 from tests.system.clients import PythonClient
 from tests.system.conftest import Connect
 from tests.system.event_data import event
-from tests.system.sockets import BINARY, CLOSE, TEXT, RawSocket, raw_websocket, tcp
+from tests.system.sockets import BINARY, CLOSE, PING, PONG, TEXT, RawSocket, raw_websocket, tcp
 from tests.system.stack import Server, Stack, await_condition
 
 ENGINE = "/socket.io/?EIO=4&transport=websocket"
@@ -99,6 +100,38 @@ async def test_frames_that_break_the_protocol_are_counted(server: Server) -> Non
         return all(f'rule="{rule}"' in text for rule in ("framing", "utf8"))
 
     await asyncio.to_thread(await_condition, counted, lambda: "refusals by framing and utf8")
+
+
+#: Frames that cost their sender nothing, behind the beginning of a message.
+FLOODS = [
+    Frame(Opcode.PING, b""),
+    Frame(Opcode.PONG, b""),
+    Frame(Opcode.CONT, b"", fin=False),
+    Frame(Opcode.CONT, b"x", fin=False),
+]
+
+
+async def test_who_floods_with_frames_is_cut_and_others_may_ping(stack: Stack) -> None:
+    server = stack.serve(WS_CLIENT_MESSAGES_PER_S="2")
+    for path in (ENGINE, "/ws/events"):
+        for flood in FLOODS:
+            async with raw_websocket(server, path) as rude, raw_websocket(server, path) as calm:
+                await rude.read_text()
+                await calm.read_text()
+                rude.write(TEXT, b"4", final=False)
+                rude.writer.write(flood.serialize(mask=True) * 200)
+                opcode, payload = (await rude.read_to_end())[-1]
+                assert (opcode, int.from_bytes(payload[:2], "big")) == (CLOSE, 1_008)
+                assert b"WS_CLIENT_MESSAGES_PER_S" in payload
+                # As often as a keepalive does in minutes.
+                for _ in range(8):
+                    calm.write(PING, b"there?")
+                    assert await calm.read() == (PONG, b"there?")
+
+    def counted() -> bool:
+        return 'rule="flood"' in server.get("/metrics?format=prometheus")[1].decode()
+
+    await asyncio.to_thread(await_condition, counted, lambda: "refusals by flood")
 
 
 BAD_PACKETS: dict[str, list[str | bytes]] = {
