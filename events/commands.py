@@ -88,7 +88,8 @@ class CommandHandler:
     def _expect_authentication(self, session: Session) -> None:
         """Whoever does not authenticate holds a connection for nothing, and is put out after a while."""
         self._expect_nothing(session)
-        timer = asyncio.get_running_loop().call_later(self._config.access.auth_s, self._put_out, session)
+        left_s = session.unknown_since + self._config.access.auth_s - time.monotonic()
+        timer = asyncio.get_running_loop().call_later(left_s, self._put_out, session)
         self._unauthenticated[session.sid] = timer
 
     def _expect_nothing(self, session: Session) -> None:
@@ -171,7 +172,7 @@ class CommandHandler:
     def withdraw(self, session: Session, kind: ErrorKind) -> None:
         """Take a client's grant away. It stays connected, and has as long as a new client to give another token."""
         log.info("grant_withdrawn", sid=session.sid, token_id=(session.grant or NOTHING).token_id, reason=kind.code)
-        session.grant, session.authenticated = None, False
+        session.grant, session.authenticated, session.unknown_since = None, False, time.monotonic()
         self.granted.pop(session.sid, None)
         self._hub.counters.count("withdrawn", kind.code)
         self.refuse(session, CommandError(kind, _WITHDRAWN[kind]).payload())

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable
 from typing import Final, Literal, Protocol
 
@@ -83,6 +84,7 @@ class EngineConnection:
         "client_sid",
         "pipe",
         "session",
+        "unknown_since",
     )
 
     def __init__(self, endpoint: "EngineEndpoint", session: EngineSession, pipe: Pipe, client: ClientInfo) -> None:
@@ -104,6 +106,8 @@ class EngineConnection:
         #: By which clients, operators and the log know who this is; empty until the client has said what it wants. (Engine.IO's
         #: own id is the key to a long-polling session.)
         self.client_sid = ""
+        #: By the monotonic clock. One who comes and goes on it without saying who he is does not put it off.
+        self.unknown_since = time.monotonic()
         self._flood = TokenBucket(endpoint.flood)
         self.app: EngineApp = endpoint.make_app(self)
 

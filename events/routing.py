@@ -45,8 +45,12 @@ class Sockets:
         # One for all connections: it knows clients by their sid.
         handlers = {"/": WorkflowNamespace(commands, config)}
 
+        connect_s = config.connect_timeout_ms / 1000
+        if config.require_auth:
+            connect_s = min(connect_s, config.access.auth_s)
+
         def make_app(connection: EngineConnection) -> SocketIOApp:
-            return SocketIOApp(connection, handlers, config.max_payload_bytes, config.connect_timeout_ms / 1000)
+            return SocketIOApp(connection, handlers, config.max_payload_bytes, connect_s)
 
         engine = EngineConfig(config.ping_interval_ms, config.ping_timeout_ms, config.max_payload_bytes)
         self._engine = EngineEndpoint(make_app, engine, gate, config.session.flood)

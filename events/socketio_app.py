@@ -2,13 +2,14 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from events.connection import EngineConnection
 from events.protocol.socketio import Ack, Connecting, Disconnected, Event, Send, SocketIOServer
 
-#: A client has so long to join its first namespace.
+#: A client has so long to join its first namespace, or another one after it left the last.
 CONNECT_TIMEOUT_S: Final = 45.0
 
 #: The namespace by whose socket a client is known; a client may have one in each.
@@ -130,8 +131,8 @@ class SocketIOApp:
     def _expect_namespace(self) -> None:
         """A client that is in no namespace holds a connection for nothing; it is put out after a while."""
         self._cancel_timer()
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._connect_timeout_s, self.connection.close, "no namespace was joined in time")
+        loop, left_s = asyncio.get_running_loop(), self.connection.unknown_since + self._connect_timeout_s - time.monotonic()
+        self._timer = loop.call_later(left_s, self.connection.close, "no namespace was joined in time")
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -1,5 +1,6 @@
 """The guide's protocol on Socket.IO's main namespace."""
 
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ class WorkflowNamespace:
             connection.client,
             connection.close,
             transport=connection.session.transport,
+            unknown_since=connection.unknown_since,
         )
         commands = await self._commands()
         self._sessions[socket.sid] = (session, commands)
@@ -48,4 +50,5 @@ class WorkflowNamespace:
 
     async def disconnect(self, socket: Socket, reason: str) -> None:
         session, commands = self._sessions.pop(socket.sid)
+        socket.connection.unknown_since = session.unknown_since if session.grant is None else time.monotonic()
         await commands.disconnect(session, reason)

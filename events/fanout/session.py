@@ -60,6 +60,7 @@ class Session:
 
     transport: `websocket`, `polling` or `plain`
     authenticated: whether it has given a valid token
+    unknown_since: by the monotonic clock: since when nobody knows whose the connection is, while it has no grant
     grant:   what it may do; None before it has given a valid token where one is required
     topics:  what it subscribed to
     cursor:  None while live; else the number of the last entry considered, and the session is lagging
@@ -81,6 +82,7 @@ class Session:
     transport: str = "websocket"
     authenticated: bool = False
     grant: Grant | None = None
+    unknown_since: float = field(default_factory=time.monotonic)
     connected_at: float = field(default_factory=time.time)
     topics: dict[str, Subscription] = field(default_factory=dict)
     cursor: int | None = None

@@ -127,6 +127,21 @@ async def test_who_does_not_authenticate_is_told_and_put_out(server: Server) -> 
         assert names == ["connected", "auth_response", "subscribed"]
 
 
+async def test_the_time_to_authenticate_does_not_begin_again(server: Server) -> None:
+    async with of("192.0.2.21") as http:
+        async with http.ws_connect(server.url + ENGINE) as restless:
+            with contextlib.suppress(ConnectionError):
+                # Cut by its deadline of a second; it would go on for far longer.
+                async with asyncio.timeout(DEADLINE_S):
+                    while not restless.closed:
+                        await restless.send_str("40")
+                        await restless.receive(timeout=DEADLINE_S)
+                        await restless.send_str("41")
+                        await asyncio.sleep(0.6)
+        async with http.ws_connect(server.url + ENGINE) as silent:
+            assert await close_code(silent) == 1000
+
+
 async def test_who_sends_too_much_is_told_and_then_cut(server: Server) -> None:
     async with of("192.0.2.30") as http:
         for path, hello, command in (
