@@ -15,6 +15,7 @@ from events.limits.rate import UNLIMITED, Rate, TokenBucket
 from events.pipes import PollingPipe
 from events.protocol.engineio import BAD_REQUEST, Action, Close, Deliver, EngineConfig, EngineSession, Packet, Send
 from events.protocol.errors import ProtocolError
+from events.protocol.websocket import NORMAL
 from events.turns import Turns
 
 log = structlog.get_logger("events")
@@ -30,6 +31,12 @@ FLOODED = "client sends too many messages"
 
 #: A timer that rings so late was held up by the process, not by the peer.
 HELD_UP_S = 0.5
+
+
+class HangUp(Protocol):
+    """Ends the WebSocket below a connection, and says this in the close frame."""
+
+    def __call__(self, code: int = NORMAL, reason: str = "") -> None: ...
 
 
 class EngineApp(Protocol):
@@ -95,7 +102,7 @@ class EngineConnection:
         self._inbox_size = 0
         self._room: asyncio.Event | None = None
         self._worker: asyncio.Task[None] | None = None
-        self._hang_up: Callable[[], None] | None = None
+        self._hang_up: HangUp | None = None
         self._polling = False
         self._ended = False
         self._upgrade_timer: asyncio.TimerHandle | None = None
@@ -149,13 +156,14 @@ class EngineConnection:
         if self._room is not None:
             await self._room.wait()
 
-    def fail(self, error: ProtocolError) -> None:
-        """The peer broke the protocol. What it sent behind that, before it could hear of its end, breaks nothing any more."""
+    def fail(self, error: ProtocolError, code: int = NORMAL) -> None:
+        """The peer broke the protocol. What it sent behind that, before it could hear of its end, breaks nothing any more. With
+        a close code of its own it is told what was wrong."""
         if self.closed:
             return
         log.info("protocol_error", sid=self.client_sid, reason=str(error))
         self._endpoint.gate.offended(self.client.address)
-        self.close("parse error")
+        self.close("parse error", code=code, told="" if code == NORMAL else str(error))
 
     def _act(self, actions: list[Action]) -> None:
         for action in actions:
@@ -244,15 +252,16 @@ class EngineConnection:
 
     # -- life -----------------------------------------------------------------------------------------------------------
 
-    async def open(self, hang_up: Callable[[], None] | None) -> None:
+    async def open(self, hang_up: HangUp | None) -> None:
         """Begin: the handshake packet goes out first. `hang_up` ends the WebSocket below, where there is one."""
         self._hang_up = hang_up
         self.pipe.write(WireMessage(self.session.open_packet().encode()))
         self._schedule()
         await self.app.opened()
 
-    def close(self, reason: str, farewell: str = "1") -> None:
-        """End the connection. A long-polling client gets `farewell` as the answer to its open request."""
+    def close(self, reason: str, farewell: str = "1", code: int = NORMAL, told: str = "") -> None:
+        """End the connection. A long-polling client gets `farewell` as the answer to its open request, one with a WebSocket the
+        close code, and what it is `told`, in at most 123 bytes."""
         if self._ended:
             return
         self._ended = True
@@ -271,7 +280,7 @@ class EngineConnection:
             self._cancel_probe()
         hang_up, self._hang_up = self._hang_up, None
         if hang_up is not None:
-            hang_up()
+            hang_up(code, told)
         self._endpoint.forget(self, reason)
 
     # -- long-polling ---------------------------------------------------------------------------------------------------
@@ -313,7 +322,7 @@ class EngineConnection:
         if self.session.upgrading:
             self.session.cancel_upgrade()
 
-    def finish_upgrade(self, pipe: Pipe, hang_up: Callable[[], None]) -> None:
+    def finish_upgrade(self, pipe: Pipe, hang_up: HangUp) -> None:
         """The WebSocket has taken over. What waited for a poll goes out over it first."""
         waiting = self.pipe.drain() if isinstance(self.pipe, PollingPipe) else []
         if self._polling and isinstance(self.pipe, PollingPipe):

@@ -32,7 +32,7 @@ from events.protocol.engineio import (
 )
 from events.protocol.errors import ProtocolError
 from events.protocol.frames import payload_size
-from events.protocol.websocket import INVALID_DATA, PROTOCOL_ERROR
+from events.protocol.websocket import INVALID_DATA, NORMAL, PROTOCOL_ERROR, TOO_BIG
 
 if TYPE_CHECKING:
     # Behind it stand the commands and the tables of tokens; these shells also serve without them.
@@ -61,6 +61,11 @@ RETRY_AFTER_S = 10
 def close_code(status: int) -> int:
     """WebSocket's way to say an HTTP status: the range that is left to applications, all that daphne lets them use."""
     return 4_000 + status
+
+
+def too_large(limit: int) -> ProtocolError:
+    """What a client is told of a message over the limit; short enough for a close frame."""
+    return ProtocolError(f"a message over {limit} bytes (WS_MAX_PAYLOAD_BYTES)")
 
 
 class LeanConsumer(AsyncConsumer):
@@ -135,19 +140,24 @@ class WebSocketConsumer(LeanConsumer):
         if isinstance(self.pipe, AsgiPipe):
             self.pipe.keep_sid()
 
-    def hang_up(self, code: int = 1000) -> None:
+    @property
+    def too_large_code(self) -> int:
+        """1009, except where daphne's own sockets may be below, which take it from no application."""
+        return TOO_BIG if "about" in self.scope else close_code(413)
+
+    def hang_up(self, code: int = NORMAL, reason: str = "") -> None:
         """Close the socket behind what was written to it; nothing that is written from now on goes out."""
         if self.pipe is not None:
             self.pipe.shut()
-        task = asyncio.get_running_loop().create_task(self._close(code))
+        task = asyncio.get_running_loop().create_task(self._close(code, reason))
         self._closers.add(task)
         task.add_done_callback(self._closers.discard)
 
-    async def _close(self, code: int) -> None:
+    async def _close(self, code: int, reason: str) -> None:
         if isinstance(self.pipe, AsgiPipe):
             await self.pipe.flush()
         try:
-            await self.send({"type": "websocket.close", "code": code})
+            await self.send({"type": "websocket.close", "code": code, "reason": reason})
         except Exception as error:
             log.debug("close_failed", sid=self.sid, reason=repr(error))
 
@@ -208,12 +218,13 @@ class EngineWebSocketConsumer(WebSocketConsumer):
     async def _receive(self, connection: EngineConnection, frame: str | bytes) -> None:
         if connection.closed:
             return
+        # Four bytes are the most that a character takes; the exact size is counted only when it may matter.
+        limit = self.endpoint.config.max_payload_bytes
+        if len(frame) * 4 > limit and payload_size(frame) > limit:
+            self.endpoint.gate.count("body")
+            connection.fail(too_large(limit), self.too_large_code)
+            return
         try:
-            # Four bytes are the most that a character takes; the exact size is counted only when it may matter.
-            limit = self.endpoint.config.max_payload_bytes
-            if len(frame) * 4 > limit and payload_size(frame) > limit:
-                self.endpoint.gate.count("body")
-                raise ProtocolError(f"a message over {limit} bytes (WS_MAX_PAYLOAD_BYTES)")
             packet = decode_packet(frame)
         except ProtocolError as error:
             connection.fail(error)
@@ -376,11 +387,12 @@ class PlainWebSocketConsumer(WebSocketConsumer):
         if self.app is None or self.app.over:
             return
         await self.endpoint.turns.take()
-        if payload_size(data) > self.endpoint.max_payload_bytes:
+        limit = self.endpoint.max_payload_bytes
+        if payload_size(data) > limit:
             self.endpoint.gate.count("body")
             self.endpoint.gate.offended(self.client.address)
             self.endpoint.forget(self.app, "message too large")
-            self.hang_up(close_code(413))
+            self.hang_up(self.too_large_code, str(too_large(limit)))
             return
         try:
             request = orjson.loads(data)

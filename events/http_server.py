@@ -13,6 +13,7 @@ A plain one, which nearly all are, does not even get as far as Twisted's reader 
 import asyncio
 import re
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -131,6 +132,10 @@ class PromptChannel(HTTPChannel):
             self.setTimeout(IDLE_S)
 
 
+#: What stands behind a status in an answer. Twisted does not know all of them.
+PHRASES: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
+
+
 class BoundedRequest(WebRequest):
     """A request whose body is of a bounded size, and is nobody's form."""
 
@@ -218,6 +223,9 @@ class BoundedRequest(WebRequest):
     def _asks_for_events(self) -> bool:
         """Whether this is a poll of a session."""
         return bool(self.method == b"GET" and POLL.match(self.uri))
+
+    def setResponseCode(self, code: int, message: bytes | None = None) -> None:
+        super().setResponseCode(code, message or PHRASES.get(code))
 
     def handle_reply(self, message: dict[str, Any]) -> None:
         channel = self.channel

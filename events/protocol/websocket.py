@@ -271,7 +271,7 @@ class FrameReader:
     def _check_size(self, length: int) -> None:
         before = 0 if self._message is None else len(self._message)
         if length > self._max_frame or before + length > self._max_message:
-            raise _Broken(TOO_BIG, f"a message over {min(self._max_frame, self._max_message)} bytes")
+            raise _Broken(TOO_BIG, "a message that is too large (WS_MAX_PAYLOAD_BYTES)")
 
     def _take(self, data: bytes, place: int, end: int, received: list[Received]) -> None:
         """Take one whole frame."""

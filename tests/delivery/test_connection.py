@@ -3,14 +3,13 @@
 import asyncio
 import gc
 import weakref
-from collections.abc import Callable
 from typing import Any, Literal
 
 import orjson
 import pytest
 
 from events import connection as connection_module
-from events.connection import EngineConnection, EngineEndpoint
+from events.connection import EngineConnection, EngineEndpoint, HangUp
 from events.fanout.session import ClientInfo
 from events.fanout.wire import Pipe, WireMessage
 from events.pipes import PollingPipe
@@ -64,7 +63,7 @@ class Socket:
         #: What a consumer has: the connection knows its `hang_up`, and it knows the connection.
         self.keeps: Any = None
 
-    def hang_up(self) -> None:
+    def hang_up(self, code: int = 1_000, reason: str = "") -> None:
         self.hung_up += 1
 
     @property
@@ -78,7 +77,7 @@ def endpoint() -> Endpoint:
 
 
 async def opened(
-    endpoint: Endpoint, transport: Literal["polling", "websocket"], pipe: Pipe, hang_up: Callable[[], None] | None = None
+    endpoint: Endpoint, transport: Literal["polling", "websocket"], pipe: Pipe, hang_up: HangUp | None = None
 ) -> tuple[EngineConnection, App]:
     connection = endpoint.create(transport, pipe, ClientInfo())
     await connection.open(hang_up)

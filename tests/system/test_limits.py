@@ -172,7 +172,7 @@ async def test_an_address_publishes_no_more_than_it_may(server: Server) -> None:
         async with http.post(f"{server.url}/api/events", json=[event] * 1_000, headers=token) as answer:
             assert answer.status == 202
         async with http.post(f"{server.url}/api/events", json=[event] * 100, headers=token) as answer:
-            assert answer.status == 429
+            assert (answer.status, answer.reason) == (429, "Too Many Requests")
             assert 0 < int(answer.headers["Retry-After"]) <= 100
             assert "WS_PUBLISH_EVENTS_PER_S" in (await answer.json())["message"]
         async with elsewhere.post(f"{server.url}/api/events", json=event, headers=token) as answer:
@@ -284,6 +284,17 @@ async def answer_to(http: aiohttp.ClientSession, server: Server, path: str, *mes
             with contextlib.suppress(ConnectionError):
                 await (socket.send_bytes(message) if isinstance(message, bytes) else socket.send_str(message))
         return await close_code(socket) or 0
+
+
+@pytest.mark.parametrize("size", [MESSAGE_BYTES, FRAME_BYTES])
+@pytest.mark.parametrize("path", [ENGINE, PLAIN])
+async def test_who_sends_too_large_a_message_is_told_by_which_setting(fast_server: Server, path: str, size: int) -> None:
+    async with of("192.0.2.80") as http, http.ws_connect(fast_server.url + path) as socket:
+        await socket.send_str("4" + "x" * size)
+        while (message := await socket.receive(timeout=DEADLINE_S)).type is aiohttp.WSMsgType.TEXT:
+            continue
+    assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1009)
+    assert "(WS_MAX_PAYLOAD_BYTES)" in (message.extra or "")
 
 
 @pytest.mark.parametrize(
