@@ -12,7 +12,7 @@ from events.access.http import Authenticated, BearerToken, StaffSession, unstore
 
 #: What `events.request_door` answers before any view is asked.
 TOO_MANY_REQUESTS: dict[str, Any] = {
-    "description": "Your address has too many requests under way. Try again after `Retry-After` seconds.",
+    "description": "Your address, or the server, has too many requests under way. Try again after `Retry-After` seconds.",
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Message"}}},
 }
 

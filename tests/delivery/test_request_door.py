@@ -6,25 +6,32 @@ from typing import Any
 
 import pytest
 
-from events.request_door import RequestDoor
+from events.request_door import ADDRESSES, CROWDED, LOGINS, RequestDoor
 from tests.fanout.support import turns
 
 ADDRESS = "192.0.2.1"
 
 
 class Work:
-    """An application that works on each request until it is told to end, well or with an error."""
+    """An application that works on each request, once it is there, until it is told to end, well or with an error."""
 
     def __init__(self) -> None:
         self.under_way: list[asyncio.Future[None]] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        while (message := await receive()).get("more_body"):
+            pass
+        if message["type"] == "http.disconnect":
+            return
         end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.under_way.append(end)
         try:
             await end
         finally:
             self.under_way.remove(end)
+        if scope["path"] == "/slowly":
+            await send({"type": "http.response.start"})
+            await asyncio.get_running_loop().create_future()
 
 
 class Visitors:
@@ -35,22 +42,25 @@ class Visitors:
         self.work = Work()
         self.door = RequestDoor(self.work, per_address, self.refusals.append)
 
-    async def come(self, *addresses: str) -> list[asyncio.Task[list[dict[str, Any]]]]:
-        """Requests, and what the door itself answers to each in the end."""
-        tasks = [asyncio.create_task(self._ask(address)) for address in addresses]
+    async def come(self, *addresses: str, path: str = "/") -> list[asyncio.Task[list[dict[str, Any]]]]:
+        """Requests, and what the door itself answers to each in the end. To `/arriving` comes a body that does not end; the
+        answer of `/slowly` begins when the work has ended, and does not end."""
+        tasks = [asyncio.create_task(self._ask(address, path)) for address in addresses]
         await turns()
         return tasks
 
-    async def _ask(self, address: str) -> list[dict[str, Any]]:
+    async def _ask(self, address: str, path: str) -> list[dict[str, Any]]:
         answered: list[dict[str, Any]] = []
 
         async def send(message: dict[str, Any]) -> None:
             answered.append(message)
 
         async def receive() -> dict[str, Any]:
-            return {"type": "http.disconnect"}
+            if path == "/arriving":
+                await asyncio.get_running_loop().create_future()
+            return {"type": "http.request", "body": b""}
 
-        await self.door({"type": "http", "client": (address, 1)}, receive, send)
+        await self.door({"type": "http", "path": path, "client": (address, 1)}, receive, send)
         return answered
 
     async def end(self, error: Exception | None = None) -> None:
@@ -72,11 +82,13 @@ class Visitors:
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy the machine is."""
     monkeypatch.setattr("events.request_door.PATIENCE_S", 600.0)
+    monkeypatch.setattr("events.request_door.PATIENCE_WITH_ALL_S", 600.0)
 
 
 @pytest.fixture
 def impatient(patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("events.request_door.PATIENCE_S", 0.0)
+    monkeypatch.setattr("events.request_door.PATIENCE_WITH_ALL_S", 0.0)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -138,4 +150,44 @@ async def test_an_ipv6_network_is_one_address() -> None:
     visitors = Visitors(1)
     _, refused = await visitors.come("2001:db8::1", "2001:db8::2")
     assert (await refused)[0]["status"] == 429
+    await visitors.end_all()
+
+
+def others(number: int) -> list[str]:
+    """So many addresses."""
+    return [f"198.51.100.{last}" for last in range(1, number + 1)]
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_all_addresses_together_have_places_of_each_kind() -> None:
+    visitors = Visitors(1)
+    *_, refused = await visitors.come(*others(ADDRESSES + 1))
+    start, body = await refused
+    assert start["status"] == 429
+    assert (b"retry-after", b"1") in start["headers"]
+    assert json.loads(body["body"])["message"] == CROWDED
+    await visitors.come(*others(ADDRESSES), path="/admin/")
+    assert len(visitors.work.under_way) == ADDRESSES
+    # Neither who publishes nor who asks for health waits for those.
+    await visitors.come("192.0.2.1", path="/api/events")
+    await visitors.come("192.0.2.2", path="/health/ready")
+    await visitors.come("127.0.0.1")
+    assert len(visitors.work.under_way) == ADDRESSES + 3
+    await visitors.come(*others(ADDRESSES + LOGINS + 1)[ADDRESSES:], path="/admin/login/")
+    assert len(visitors.work.under_way) == ADDRESSES + 3 + LOGINS
+    await visitors.end_all()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_who_sends_or_reads_slowly_has_none_of_the_places_of_all() -> None:
+    visitors = Visitors(1)
+    slow = await visitors.come(*others(2 * ADDRESSES)[ADDRESSES:], path="/arriving")
+    reading = await visitors.come(*others(ADDRESSES), path="/slowly")
+    for _ in reading:
+        await visitors.end()
+    await visitors.come("192.0.2.1")
+    assert len(visitors.work.under_way) == 1
+    for task in (*slow, *reading):
+        task.cancel()
+    await turns()
     await visitors.end_all()
