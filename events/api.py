@@ -135,8 +135,8 @@ def split_events(body: bytes) -> list[bytes]:
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
         raise ParseError(f"The body is not valid JSON: {reason}.") from None
-    if not 0 < len(documents) <= MAX_EVENTS:
-        raise ParseError(f"The list has {len(documents)} events; between 1 and {MAX_EVENTS} are taken in one request.")
+    if not documents:
+        raise ParseError(f"The list has no events; between 1 and {MAX_EVENTS} are taken in one request.")
     return documents
 
 
@@ -152,12 +152,15 @@ def check_events(documents: list[bytes], limits: EventLimits) -> list[Refusal]:
 
 
 def _elements(text: str) -> list[bytes]:
-    """The text of each element of a JSON array. Parsing and writing it again would change numbers that Python rounds."""
+    """The text of each element of a JSON array. Parsing and writing it again would change numbers that Python rounds. Raises
+    `ParseError` as soon as there are too many: ten megabytes may be millions of them."""
     elements: list[bytes] = []
     position = _after_space(text, 1)
     if text.startswith("]", position):
         return _ended(text, position, elements)
     while True:
+        if len(elements) == MAX_EVENTS:
+            raise ParseError(f"The list has more than {MAX_EVENTS} events, as many as are taken in one request.")
         _, end = _DECODER.raw_decode(text, position)
         elements.append(text[position:end].encode())
         position = _after_space(text, end)
@@ -185,7 +188,11 @@ def _read_body(request: Request) -> bytes:
     limit = max(settings.MAX_EVENTS_BYTES, settings.EVENTS.event.max_bytes)
     body: bytes = request.read(limit + 1)
     if len(body) > limit:
-        raise BodyTooLarge(f"The body has more than {limit} bytes: publish fewer events in one request.")
+        server.count("refused", "body")
+        raise BodyTooLarge(
+            f"The body has more than {limit} bytes, as many as a list of events may have, or one event "
+            "(WS_MAX_EVENT_BYTES) where that is more: publish fewer events in one request."
+        )
     return body
 
 

@@ -48,7 +48,10 @@ BODIES_OF_ADDRESS: Final = 8
 #: no more of them than TCP connections, and a head may take as much.
 UNCOUNTED: Final = 16_384
 
-TOO_LARGE: Final = "The body is too large for this server."
+TOO_LARGE: Final = (
+    "The body has {} bytes; at most {} are taken, as many as a list of events may have, or one event (WS_MAX_EVENT_BYTES) or "
+    "message (WS_MAX_PAYLOAD_BYTES) where that is more."
+)
 
 CROWDED: Final = "The server is receiving too much at the moment, in all or from your address. Try again in a second."
 
@@ -207,7 +210,7 @@ class BoundedRequest(WebRequest):
             self._refuse(503, CROWDED, [(b"retry-after", b"1")])
             return None
         if self._received > self._max_body:
-            self._refuse(413, TOO_LARGE)
+            self._refuse(413, TOO_LARGE.format(self._received, self._max_body))
             return None
         if CLIENT.get() or (self._asks_for_events and self.channel.transport.goes_first()):
             return self._begin()

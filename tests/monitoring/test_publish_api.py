@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 from redis import Redis
 
+from events.api import MAX_EVENTS
 from events.conf import EventsConfig
 from events.domain.event import EventLimits
 from tests.redis_server import RedisServer
@@ -129,6 +130,14 @@ def test_another_content_type_is_refused(client: Client, published: Published, c
     assert published() == []
 
 
+def test_a_list_is_read_no_further_than_the_events_that_are_taken(client: Client, published: Published) -> None:
+    # What comes after them is not even JSON.
+    response = post(client, b"[" + b"0," * (MAX_EVENTS + 1) + b"never read")
+    assert response.status_code == 400
+    assert f"more than {MAX_EVENTS} events" in response.json()["message"]
+    assert published() == []
+
+
 def test_a_charset_is_fine(client: Client, published: Published) -> None:
     assert post(client, EVENT, content_type="Application/JSON; charset=utf-8").status_code == 202
     assert len(published()) == 1
@@ -139,7 +148,9 @@ def test_a_body_that_is_too_large_is_refused(client: Client, published: Publishe
     settings.MAX_EVENTS_BYTES = 2_000
     response = post(client, [{**EVENT, "text": "x" * 900}] * 3)
     assert response.status_code == 413
-    assert "2000 bytes" in response.json()["message"]
+    message = response.json()["message"]
+    assert "2000 bytes" in message
+    assert "WS_MAX_EVENT_BYTES" in message
     assert published() == []
 
 

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import aiohttp
 import pytest
+from django.conf import settings
 
+from events.http_server import TOO_LARGE
 from tests.system.event_data import run_of
 from tests.system.sockets import PING, raw_websocket, tcp
 from tests.system.stack import DEADLINE_S, Server, Stack, await_condition, request
@@ -90,7 +92,8 @@ def test_a_body_of_40_mb_is_refused_with_the_reason_wherever_it_goes(server: Ser
     body = b'{"type":"' + b"x" * MANY_MB + b'"}'
     before = counted(server, "body")
     status, answer = request(server.url + path, body, {"Content-Type": "application/json"})
-    assert (status, json.loads(answer)) == (413, {"message": "The body is too large for this server."})
+    message = json.loads(answer)["message"]
+    assert (status, message) == (413, TOO_LARGE.format(len(body), settings.MAX_BODY_BYTES))
     await_counted(server, "body", before)
 
 
