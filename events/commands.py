@@ -9,7 +9,7 @@ import structlog
 
 from events.access.attempts import TooManyAttempts, attempt
 from events.access.authority import Authority
-from events.access.refusal import Reason, TokenRefused
+from events.access.refusal import TokenRefused
 from events.conf import EventsConfig
 from events.domain import errors
 from events.domain.errors import CommandError, ErrorKind
@@ -198,9 +198,7 @@ class CommandHandler:
             raise CommandError(errors.TOO_MANY_ATTEMPTS, str(refusal), "token", retry_after=refusal.wait_s) from None
         except TokenRefused as refusal:
             # A token that was right stays right: a later wrong one is refused, and changes nothing.
-            answer: Payload = {"success": False, "message": "Invalid token"}
-            if refusal.reason is not Reason.INVALID:
-                answer["code"] = refusal.reason.value
+            answer: Payload = {"success": False, "message": "Invalid token", "code": refusal.reason.value}
             self._hub.counters.count("authentications", refusal.reason.value)
             log.info("client_refused", sid=session.sid, reason=refusal.reason.value)
             session.emit("auth_response", answer)
@@ -285,18 +283,18 @@ class CommandHandler:
 
     # -- checks ---------------------------------------------------------------------------------------------------------
 
-    def _granted(self, session: Session) -> Grant:
+    def _granted(self, session: Session, **needed: str) -> Grant:
         """What a client may do. Raises `CommandError` when a token is required and it has given none."""
         if session.grant is None:
-            raise CommandError(errors.AUTHENTICATION_REQUIRED, "Authentication required")
+            raise CommandError(errors.AUTHENTICATION_REQUIRED, "Authentication required", **needed)
         return session.grant
 
     def _require(self, session: Session, scope: str) -> None:
         """Raises `CommandError` unless the client may do what needs this scope: a topic, or `metrics`."""
-        if not self._granted(session).allows(scope):
-            topic = {} if scope == METRICS else {"topic": scope}
+        needed = {"needed": scope} if scope == METRICS else {"topic": scope, "needed": scope}
+        if not self._granted(session, **needed).allows(scope):
             message = f"The scope {scope} is needed for that; your token does not have it."
-            raise CommandError(errors.INSUFFICIENT_SCOPE, message, **topic, needed=scope)
+            raise CommandError(errors.INSUFFICIENT_SCOPE, message, **needed)
 
     def _check_rate(self, session: Session) -> None:
         wait_s = session.allowance.take(time.monotonic())
@@ -366,8 +364,13 @@ def _checked_token(token: Any) -> str:
 
 def _subscribe_to(kind: str) -> Command:
     async def subscribe(handler: CommandHandler, session: Session, data: Any) -> Payload:
-        handler._granted(session)
-        return await handler._subscribe(session, handler._topic(kind, data), data)
+        try:
+            topic = handler._topic(kind, data)
+        except CommandError:
+            # First of all a token is asked for, whatever else is wrong.
+            handler._granted(session)
+            raise
+        return await handler._subscribe(session, topic, data)
 
     return subscribe
 

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Stable codes; clients are told the last two."""
+    """Stable codes, which clients are told."""
 
     INVALID = "invalid_token"
     EXPIRED = "token_expired"

@@ -142,26 +142,37 @@ async def test_tokens(
         return
     message = "Authentication successful" if success else "Invalid token"
     malformed = bool(tokens) and not (isinstance(payload.get("token"), str) and payload["token"])
-    assert client.told_of("auth_response") == ([] if malformed else [{"success": success, "message": message}])
+    told = {"success": success, "message": message} | ({} if success else {"code": "invalid_token"})
+    assert client.told_of("auth_response") == ([] if malformed else [told])
     assert [error["field"] for error in client.told_of("error")] == (["token"] if malformed else [])
     assert client.session.authenticated is success
 
 
-@pytest.mark.parametrize("command", ["subscribe_workflow", "subscribe_bot", "subscribe_all_bots", "request_stats"])
-async def test_a_client_that_must_authenticate_gets_nothing_before(world: Stage, command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "needed"),
+    [
+        ("subscribe_workflow", {"topic": "workflow:w1", "needed": "workflow:w1"}),
+        ("subscribe_bot", {"topic": "bot:b1", "needed": "bot:b1"}),
+        ("subscribe_strategy", {}),
+        ("subscribe_all_bots", {"topic": "all", "needed": "all"}),
+        ("request_stats", {"needed": "metrics"}),
+    ],
+)
+async def test_a_client_that_must_authenticate_gets_nothing_before(world: Stage, command: str, needed: dict[str, str]) -> None:
     guard(world, require_auth=True, auth_tokens=(TOKEN,))
     client = await world.client()
-    data = {"workflow_id": "w1", "bot_id": "b1"}
+    data = {"workflow_id": "w1", "bot_id": "b1", "strategy_id": ""}
     assert await error_of(world, client, command, data) == {
         "message": "Authentication required",
         "code": "authentication_required",
+        **needed,
     }
     assert client.session.topics == {}
     await world.commands.handle(client.session, "authenticate", {"token": "wrong"})
     assert (await error_of(world, client, command, data))["code"] == "authentication_required"
     await world.commands.handle(client.session, "authenticate", {"token": TOKEN})
     client.forget()
-    await world.commands.handle(client.session, command, data)
+    await world.commands.handle(client.session, command, data | {"strategy_id": "s1"})
     assert client.told_of("error") == []
 
 

@@ -256,7 +256,11 @@ async def test_nothing_without_a_token(connect: Connect, stack: Stack, guarded: 
         refused = await client.call(command, data)
         assert refused["message"] == "Authentication required"
     assert [item["message"] for item in client.all("error")] == ["Authentication required"] * 5
-    assert await client.call("authenticate", {"token": "wrong"}) == {"success": False, "message": "Invalid token"}
+    assert await client.call("authenticate", {"token": "wrong"}) == {
+        "success": False,
+        "message": "Invalid token",
+        "code": "invalid_token",
+    }
     for wrong in ({"token": None}, {}, {"token": [TOKEN]}, {"token": ""}, None):
         assert (await client.call("authenticate", wrong))["field"] == "token"
     assert (await client.call("subscribe_workflow", {"workflow_id": name}))["message"] == "Authentication required"
@@ -273,7 +277,8 @@ async def test_the_token_in_the_auth_payload(connect: Connect, guarded: Server, 
     assert [received for received, _ in client.received] == ["connected", "auth_response"]
     await subscribe(client, "workflow", name)
     refused = await connect(kind, guarded, auth={"token": "wrong"})
-    assert await refused.wait("auth_response") == {"success": False, "message": "Invalid token"}
+    told = {"success": False, "message": "Invalid token", "code": "invalid_token"}
+    assert await refused.wait("auth_response") == told
 
 
 def test_publishing_needs_the_token_too(guarded: Server, name: str) -> None:

@@ -174,6 +174,8 @@ export interface Failure {
   message: string;
   field?: string;
   topic?: TopicName;
+  /** The scope that a token would need for it. */
+  needed?: string;
   /** Seconds after which the same may succeed. */
   retry_after?: number;
 }
