@@ -280,7 +280,7 @@ class EnginePollingConsumer(LeanConsumer):
         except Refused as refusal:
             await self._refuse(refusal)
         if method == "OPTIONS":
-            await self._respond(204, b"", *preflight_headers(headers))
+            await self._respond(204, b"", *preflight_headers(headers, self.endpoint.gate.origins))
         try:
             request = parse_request(method, self.scope["query_string"], "http")
             if request.sid is None:
@@ -354,7 +354,7 @@ class EnginePollingConsumer(LeanConsumer):
             (b"content-length", str(len(body)).encode()),
         ]
         if status != 204:
-            all_headers += cors_headers(self.scope["headers"])
+            all_headers += cors_headers(self.scope["headers"], self.endpoint.gate.origins)
         await self.send({"type": "http.response.start", "status": status, "headers": all_headers})
         await self.send({"type": "http.response.body", "body": body})
         raise StopConsumer

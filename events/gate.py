@@ -54,7 +54,7 @@ class Gate:
         limits = limits or AccessLimits()
         self.count = count
         self._hosts = hosts
-        self._origins = origins
+        self.origins = origins
         self._clients = Tally(limits.connections, limits.per_address)
         self.arrivals = Arrivals(limits.new_per_s, limits.new_at_once)
 
@@ -63,7 +63,7 @@ class Gate:
         if not host_allowed(headers, self._hosts):
             name = header(headers, b"host")[:256]
             raise self._refusal("host", 400, f"Host not allowed: {name!r} is not in ALLOWED_HOSTS")
-        if not origin_allowed(headers, self._origins):
+        if not origin_allowed(headers, self.origins):
             raise self._refusal("origin", 403, "Origin not allowed: add it to WS_CORS_ALLOWED_ORIGINS")
 
     def admit(self, address: str) -> None:

@@ -39,11 +39,13 @@ def origin_allowed(headers: Headers, allowed: Sequence[str]) -> bool:
     return bool(place) and place == header(headers, b"host").lower()
 
 
-def cors_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
-    """What the answer to an allowed request must carry for a browser to hand it to the page."""
+def cors_headers(headers: Headers, allowed: Sequence[str]) -> list[tuple[bytes, bytes]]:
+    """What an answer must carry for a browser to hand it to the page, where the page may have it."""
     origin = header(headers, b"origin")
     if not origin:
         return []
+    if not origin_allowed(headers, allowed):
+        return [(b"vary", b"Origin")]
     # Never `*`, which browsers refuse to clients that send credentials. Sockets use no cookies, so this gives nothing away.
     return [
         (b"access-control-allow-origin", origin.encode("latin-1")),
@@ -52,11 +54,11 @@ def cors_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
     ]
 
 
-def preflight_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
+def preflight_headers(headers: Headers, allowed: Sequence[str]) -> list[tuple[bytes, bytes]]:
     """The answer to a browser that asks first."""
     wanted = header(headers, b"access-control-request-headers") or "content-type"
     return [
-        *cors_headers(headers),
+        *cors_headers(headers, allowed),
         (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
         (b"access-control-allow-headers", wanted.encode("latin-1")),
         (b"access-control-max-age", b"600"),

@@ -52,21 +52,25 @@ def test_any_port_of_the_own_host_must_be_the_own_one() -> None:
 
 
 def test_cors_without_an_origin_says_nothing() -> None:
-    assert cors_headers(headers()) == []
+    assert cors_headers(headers(), ("*",)) == []
 
 
 def test_cors_names_the_page_allows_credentials_and_varies() -> None:
-    assert cors_headers(headers(DASH)) == [
+    assert cors_headers(headers(DASH), (DASH,)) == [
         (b"access-control-allow-origin", DASH.encode()),
         (b"access-control-allow-credentials", b"true"),
         (b"vary", b"Origin"),
     ]
 
 
+def test_a_page_that_may_not_connect_may_not_read_the_refusal_either() -> None:
+    assert cors_headers(headers("https://evil.example"), (DASH,)) == [(b"vary", b"Origin")]
+
+
 @pytest.mark.parametrize(("asked", "granted"), [("", b"content-type"), ("x-one, x-two", b"x-one, x-two")])
 def test_a_preflight_is_granted_what_it_asks_for(asked: str, granted: bytes) -> None:
     more = {"access_control_request_headers": asked} if asked else {}
-    answer = dict(preflight_headers(headers(DASH, **more)))
+    answer = dict(preflight_headers(headers(DASH, **more), (DASH,)))
     assert answer[b"access-control-allow-headers"] == granted
     assert b"POST" in answer[b"access-control-allow-methods"]
     assert answer[b"access-control-allow-origin"] == DASH.encode()

@@ -291,6 +291,7 @@ async def test_named_origins_only(stack: Stack, http: aiohttp.ClientSession) -> 
         assert answer.status == 200
     async with http.get(named.url + POLLING, headers=stranger) as answer:
         assert answer.status == 403
+        assert {name for name in answer.headers if name.startswith("Access-Control-")} == set()
     for path in (ENGINE, "/ws/events"):
         for headers in (own, friend, {}):
             async with http.ws_connect(named.url + path, headers=headers) as socket:
