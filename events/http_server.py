@@ -1,10 +1,11 @@
 """HTTP under daphne, less trusting: what a request may take in time and in bytes, before the application sees any of it.
 
-daphne and Twisted leave three doors open that this closes, and do not say why they refuse a head that is too large:
+daphne and Twisted leave some doors open that this closes, and do not say why they refuse a head that is too large:
 
 - A timeout that every byte prolongs. A client that sends one each few seconds holds its connection for as long as it likes.
 - Bodies of any size, kept in memory or in a temporary file until they are complete.
 - Forms, which Twisted takes apart although nothing here wants them: a few megabytes of `a&a&a…` keep the loop busy for seconds.
+- Answers that nobody reads. Twisted begins with the next request of a connection although the answers before it have not left.
 
 WebSockets do not get as far as daphne's: a request for one is answered here, and `events.websocket` takes the connection over.
 A plain one, which nearly all are, does not even get as far as Twisted's reader of HTTP.
@@ -20,7 +21,9 @@ from urllib.parse import unquote
 import orjson
 from daphne.http_protocol import HTTPFactory, WebRequest
 from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import connectionDone
 from twisted.protocols.basic import LineReceiver
+from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
 from events.clients_last import AS_CLIENT, CLIENT
@@ -28,6 +31,7 @@ from events.limits.load import Load
 from events.pacing import ReadingTurns
 from events.protocol.websocket import Handshake, Headers, Refusal, asks_for_websocket, handshake_refusal, plain_handshake
 from events.tcp_door import TcpDoor
+from events.untaken import Untaken
 
 #: How long a connection may rest between two requests. Longer than proxies keep one (nginx: 60 s), so that none is closed
 #: just as it is used again.
@@ -65,10 +69,15 @@ _HEAD_REFUSED: Final = (
 
 
 class PromptChannel(HTTPChannel):
-    """A connection on which each request has to arrive within a time, however busily it trickles, its head within a size."""
+    """A connection on which each request has to arrive within a time, however busily it trickles, its head within a size. The
+    next one is begun when the answer to the one before has left."""
 
     _arriving = False
     _silent = True
+    #: Its answer is complete, and has not left yet.
+    _leaving: Any = None
+    #: Set when what was written has left; None when nobody waits for that.
+    _left: asyncio.Event | None = None
 
     def dataReceived(self, data: bytes) -> None:
         first, self._silent = self._silent, False
@@ -129,7 +138,61 @@ class PromptChannel(HTTPChannel):
         self._arriving = False
         super().allContentReceived()
 
+    def rawDataReceived(self, data: bytes) -> None:
+        super().rawDataReceived(data)
+        if self._handlingRequest and self._waitingForTransport:
+            # Twisted would go on to read, and to keep, what comes behind a request whose answer is not taken.
+            transport: Any = self.transport
+            transport.pauseProducing()
+
+    async def taken(self) -> None:
+        """Wait until what was written has left, or the connection is gone."""
+        if self._waitingForTransport:
+            self._left = self._left or asyncio.Event()
+            await self._left.wait()
+
+    def _wake(self) -> None:
+        self.factory.untaken.forget(self)
+        if self._left is not None:
+            self._left.set()
+            self._left = None
+
+    def pauseProducing(self) -> None:
+        if not self._waitingForTransport:
+            self.factory.untaken.watch(self)
+        super().pauseProducing()
+
+    def loseConnection(self) -> None:
+        super().loseConnection()
+        transport: Any = self.transport
+        if transport.connected:
+            # It ends when what was written has left.
+            self.factory.untaken.watch(self)
+
+    def cut_untaken(self) -> None:
+        """The other end takes nothing of what was written."""
+        self.factory.refused("untaken")
+        self.forceAbortClient()
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        self._wake()
+        request, self._leaving = self._leaving, None
+        if request is not None:
+            self.requestDone(request)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._wake()
+        if self._leaving is not None:
+            # It is over already, and must not be told of the end a second time.
+            self.requests.remove(self._leaving)
+            self._leaving = None
+        super().connectionLost(reason)
+
     def requestDone(self, request: Any) -> None:
+        if self.persistent and self._waitingForTransport:
+            self._leaving = request
+            return
         super().requestDone(request)
         if self.persistent and not self._handlingRequest:
             self.setTimeout(IDLE_S)
@@ -191,6 +254,11 @@ class BoundedRequest(WebRequest):
         held, self._held = self._held, 0
         if held:
             self._bodies.remove(self._party, held)
+
+    async def taken(self) -> None:
+        """Wait until the client has taken what it was sent, or is gone."""
+        if self.channel is not None:
+            await self.channel.taken()
 
     def finish(self) -> None:
         self._release()
@@ -309,11 +377,11 @@ def _host(address: Any) -> str:
 class BoundedFactory(HTTPFactory):
     """Makes the connections.
 
-    request_s: seconds within which a request has to arrive
+    request_s: seconds within which a request has to arrive, and within each of which something of an answer has to be taken
     max_head:  bytes of the longest request line with all headers
     max_body:  bytes of the largest body
     door:      counts the connections
-    refused:   is told the rule by which a request was not taken: `head`, `body`, `bodies` or `request_time`
+    refused:   is told the rule by which a request was not taken: `head`, `body`, `bodies`, `request_time` or `untaken`
     """
 
     # daphne wraps the channel in one that can change over to HTTP/2, which this server does not speak.
@@ -330,6 +398,12 @@ class BoundedFactory(HTTPFactory):
         self.max_body = max_body
         self.bodies = Load(BODIES * max_body, BODIES_OF_ADDRESS * max_body)
         self.turns = ReadingTurns()
+        self.untaken = Untaken(request_s)
+
+    def check(self) -> None:
+        """Cut those that do not take their answers. To be called every few seconds."""
+        for channel in self.untaken.overdue():
+            channel.cut_untaken()
 
     def buildProtocol(self, addr: IAddress) -> Any:
         if not self.door.hears(_host(addr)):

@@ -19,6 +19,7 @@ from twisted.internet.tcp import Server
 from events.clients_last import AS_CLIENT, delivering, has_line
 from events.tcp_door import TurnedAway
 from events.turns import places
+from events.untaken import in_system
 
 #: How long clients are read in one turn of the loop. A read that has begun is finished: a handshake takes 1 to 2 ms.
 READ_S: Final = 0.001
@@ -141,6 +142,11 @@ class PacedConnection(Server):
     def busy(self) -> bool:
         """Whether it has lately kept the loop busy for longer than it may."""
         return self._debt_s - (time.monotonic() - self._read_at) * BUSY_SHARE > BUSY_S
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that were written and that the other end has not taken."""
+        return len(self.dataBuffer) - self.offset + self._tempDataLen + in_system(self.socket)
 
     def connectionLost(self, reason: Any) -> None:
         # It may be told twice, and has no socket the second time.

@@ -6,6 +6,9 @@ down who ask as fast as they can: to refuse them at once would take most of the 
 
 Of what all addresses have in common, a request takes a place for as long as there is a thread for it: not while its body
 comes or its answer goes, or those who do that slowly would have all places for nothing.
+
+The place of its address it leaves when its answer begins, too, as its client may be slow to read. A number may do so at a time;
+more than that keep their places until they have been read.
 """
 
 import asyncio
@@ -35,6 +38,9 @@ APART: Final = ("/api/events", "/health")
 LOGIN: Final = "/admin/login"
 LOGINS: Final = 4
 
+#: Answers of one address that may be under way besides.
+ANSWERS: Final = 64
+
 TOO_MANY: Final = (
     "Your address has as many requests under way as it may have (WS_MAX_REQUESTS_PER_ADDRESS). Try again in a second."
 )
@@ -43,11 +49,13 @@ CROWDED: Final = "The server has as many requests under way as it works on at on
 
 
 class _Party:
-    """The requests of one address: the places where they are worked on, first come first served, and how many there are."""
+    """The requests of one address: the places where they are worked on, first come first served, how many there are, and of how
+    many the answer is under way."""
 
     def __init__(self, places: int) -> None:
         self.places = asyncio.Semaphore(places)
         self.requests = 0
+        self.answers = 0
 
 
 class _Place:
@@ -121,14 +129,27 @@ class RequestDoor:
         except TimeoutError:
             await self._refuse(send, TOO_MANY)
             return
-        place = _Place(self._places_for(scope["path"]), key, receive, send)
+        works = True
+
+        async def answer(message: dict[str, Any]) -> None:
+            nonlocal works
+            if works and message["type"] == "http.response.start" and party.answers < ANSWERS:
+                works = False
+                party.answers += 1
+                party.places.release()
+            await send(message)
+
+        place = _Place(self._places_for(scope["path"]), key, receive, answer)
         try:
             await self._application(scope, place.receive, place.send)
             if place.refused:
                 await self._refuse(send, CROWDED)
         finally:
             place.leave()
-            party.places.release()
+            if works:
+                party.places.release()
+            else:
+                party.answers -= 1
 
     def _places_for(self, path: str) -> Places:
         return self._places[next((apart for apart in (*APART, LOGIN) if path.startswith(apart)), "")]

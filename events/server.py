@@ -18,7 +18,7 @@ from twisted.internet import defer, error, reactor
 from twisted.python.failure import Failure
 
 from events.asgi import ServerApplication
-from events.http_server import BoundedFactory
+from events.http_server import BoundedFactory, BoundedRequest
 from events.pacing import PacedConnection, accept_few
 from events.tcp_door import TcpDoor
 from events.websocket import SocketLimits, WebSocketHouse
@@ -103,6 +103,13 @@ class EventServer(Server):
         """daphne calls this every two seconds."""
         super().timeout_checker()
         self.websockets.check()
+        self.http_factory.check()
+
+    async def handle_reply(self, protocol: BoundedRequest, message: dict[str, Any]) -> None:
+        """Take what the application sends. It is to send the next part of an answer when the client has taken this one."""
+        await super().handle_reply(protocol, message)
+        if message.get("more_body"):
+            await protocol.taken()
 
     def listen_success(self, port: Any) -> None:
         super().listen_success(port)

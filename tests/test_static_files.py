@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from wsproject.static_files import Receive, Scope, Send, StaticFiles
+from wsproject.static_files import PART_BYTES, Receive, Scope, Send, StaticFiles
 
 STYLE = "/static/admin/css/base.css"
+BUNDLE = "/static/drf_spectacular_sidecar/redoc/bundles/redoc.standalone.js"
 CLIENT = "/static/vendor/socket.io-client/socket.io.min.js"
 
 
@@ -34,8 +35,11 @@ async def ask(path: str, method: str = "GET", **headers: str) -> Answer:
         said.append(message)
 
     await StaticFiles(fallback)(scope, asyncio.Event().wait, send)
-    start, body = said
-    return Answer(start["status"], {name.decode(): value.decode() for name, value in start["headers"]}, body["body"])
+    start, *parts = said
+    assert [part.get("more_body", False) for part in parts] == (len(parts) - 1) * [True] + [False]
+    assert max(len(part["body"]) for part in parts) <= PART_BYTES
+    headers = {name.decode(): value.decode() for name, value in start["headers"]}
+    return Answer(start["status"], headers, b"".join(part["body"] for part in parts))
 
 
 @pytest.mark.parametrize("path", [STYLE, CLIENT, "/static/test_client/client.js"])
@@ -69,6 +73,12 @@ async def test_part_of_a_file_or_none_of_it_can_be_asked_for() -> None:
     known = await ask(STYLE, if_none_match=whole.headers["etag"])
     assert (known.status, known.body) == (304, b"")
     assert (await ask(STYLE, "POST")).status == 405
+
+
+async def test_a_large_file_is_read_in_parts() -> None:
+    whole = await ask(BUNDLE)
+    assert len(whole.body) == int(whole.headers["content-length"]) > 10 * PART_BYTES
+    assert (await ask(BUNDLE, range="bytes=70000-270000")).body == whole.body[70_000:270_001]
 
 
 @pytest.mark.parametrize(

@@ -190,4 +190,50 @@ async def test_who_sends_or_reads_slowly_has_none_of_the_places_of_all() -> None
     for task in (*slow, *reading):
         task.cancel()
     await turns()
+
+
+class Reading(Work):
+    """Answers at once. What goes on is that the clients read."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        request = await receive()
+        await send({"type": "http.response.start"})
+
+        async def again() -> Any:
+            return request
+
+        await super().__call__(scope, again, send)
+
+
+class Answering(Visitors):
+    """Those whose requests are answered at once, and who read the answers slowly."""
+
+    def __init__(self, per_address: int) -> None:
+        super().__init__(per_address)
+        self.work = Reading()
+        self.door = RequestDoor(self.work, per_address, self.refusals.append)
+
+
+async def test_who_is_slow_to_read_keeps_nobody_waiting_unless_there_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("events.request_door.ANSWERS", 2)
+    visitors = Answering(1)
+    # Two read, one holds the place while it reads, and one waits for that.
+    tasks = await visitors.come(*[ADDRESS] * 4)
+    assert len(visitors.work.under_way) == 3
+    await visitors.end()
+    assert len(visitors.work.under_way) == 2, "who holds the place keeps it"
+    await visitors.end()
+    await visitors.end()
+    assert len(visitors.work.under_way) == 1
+    await visitors.end_all()
+    assert all(task.done() for task in tasks)
+
+
+async def test_places_are_given_back_once() -> None:
+    visitors = Answering(1)
+    await visitors.come(*[ADDRESS] * 3)
+    assert len(visitors.work.under_way) == 3
+    while len(visitors.work.under_way) > 1:
+        await visitors.end(ValueError("a bug"))
+    assert visitors.door._parties[ADDRESS].places._value == 1
     await visitors.end_all()

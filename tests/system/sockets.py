@@ -62,9 +62,12 @@ class RawSocket:
 
 
 @asynccontextmanager
-async def tcp(port: int, address: str = "127.0.0.1") -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection from this address; a server that has already closed it is no error."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**24, local_addr=(address, 0))
+async def tcp(
+    port: int, address: str = "127.0.0.1", limit: int = 2**24
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection from this address, of which about `limit` bytes are read ahead; a server that has already closed it is no
+    error."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=limit, local_addr=(address, 0))
     try:
         yield reader, writer
     finally:
