@@ -120,6 +120,13 @@ class PromptChannel(HTTPChannel):
         fine: bool = super().headerReceived(line)
         return fine
 
+    def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
+        if header == b"Transfer-Encoding" and data.lower() != b"chunked":
+            # Twisted takes no notice of `identity`, also beside another one: a proxy might read the same bytes differently.
+            return bool(self._failChooseTransferDecoder())
+        fine: bool = super()._maybeChooseTransferDecoder(header, data)
+        return fine
+
     def lineLengthExceeded(self, line: bytes) -> None:
         self._refuse_head()
 
@@ -312,6 +319,7 @@ class BoundedRequest(WebRequest):
             (b"content-length", str(len(body)).encode()),
             (b"connection", b"close"),
         ]
+        self.channel.persistent = False
         self.handle_reply({"type": "http.response.start", "status": status, "headers": [*about, *headers]})
         self.handle_reply({"type": "http.response.body", "body": body})
 

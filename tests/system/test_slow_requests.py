@@ -170,6 +170,41 @@ async def test_compression_is_not_negotiated_and_a_compressed_frame_ends_the_soc
         await socket.read_to_end()
 
 
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        (HEAD + UPGRADE.replace(b"13", b"12") + b"\r\n", b"426"),
+        (HEAD + UPGRADE.replace(b"AAAA", b"") + b"\r\n", b"400"),
+        (b"POST /status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20000000\r\n\r\n" + 20_000_000 * b"x", b"413"),
+    ],
+    ids=["version", "key", "body"],
+)
+async def test_a_refusal_that_says_so_ends_the_connection(server: Server, asked: bytes, status: bytes) -> None:
+    async with tcp(server.port) as (reader, writer), asyncio.timeout(DEADLINE_S):
+        writer.write(asked)
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert b"connection: close" in answer.lower()
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+        b"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        b"Transfer-Encoding: identity\r\nContent-Length: 5\r\n",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        b"Transfer-Encoding: chunked, identity\r\n",
+    ],
+)
+async def test_a_body_whose_end_can_be_read_in_two_ways_is_refused(server: Server, headers: bytes) -> None:
+    async with tcp(server.port) as (reader, writer), asyncio.timeout(DEADLINE_S):
+        writer.write(b"POST /status HTTP/1.1\r\nHost: localhost\r\n" + headers + b"\r\n0\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+
+
 def test_the_server_serves_on(server: Server) -> None:
     assert server.publish(run_of(1, "after")[0])[0] == 202
 
