@@ -253,7 +253,8 @@ class QueuedPipe(ABC):
     def _next(self) -> str | bytes:
         """The first that waits, which waits no more. It counts as pending until it is said to have left."""
         packet = self._waiting.popleft()
-        return packet if isinstance(packet, _Binary) else joined(packet).decode()
+        # autobahn takes no class of bytes but Python's own.
+        return bytes(packet) if isinstance(packet, _Binary) else joined(packet).decode()
 
     @abstractmethod
     def _wake(self) -> None:

@@ -122,7 +122,9 @@ async def test_a_binary_packet_waits_among_texts_as_what_it_is() -> None:
     pipe.write_binary(b"4")
     pipe.write(replay_message(Dialect.PLAIN, []))
     pipe.write_binary(b"")
-    assert pipe.drain() == [b"4", '{"event":"recent_events","data":{"events":[],"count":0}}', b""]
+    taken = pipe.drain()
+    assert taken == [b"4", '{"event":"recent_events","data":{"events":[],"count":0}}', b""]
+    assert [type(packet) for packet in taken] == [bytes, str, bytes]
 
 
 # -- ASGI ----------------------------------------------------------------------------------------------------------------
