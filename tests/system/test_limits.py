@@ -198,6 +198,33 @@ async def test_an_address_gets_so_many_requests_worked_on_at_once(tmp_path: Path
             redis.resume()
 
 
+def threads(server: Server) -> int:
+    """How many the server's process has."""
+    return len(list(Path(f"/proc/{server.pid}/task").iterdir()))
+
+
+async def log_in(server: Server, address: str) -> int:
+    """The status of the answer to a wrong password."""
+    token = "a" * 32
+    cookies, form = {"csrftoken": token}, {"csrfmiddlewaretoken": token, "username": "nobody", "password": "wrong"}
+    async with of(address) as http, http.post(f"{server.url}/admin/login/", data=form, cookies=cookies) as answer:
+        return answer.status
+
+
+async def test_logins_of_many_addresses_take_few_threads(tmp_path: Path) -> None:
+    with Stack(tmp_path, None, **PROXY) as stack:
+        assert stack.manage("migrate", "-v", "0").wait() == 0
+        server = stack.serve()
+        before = most = threads(server)
+        asked = [asyncio.create_task(log_in(server, f"198.51.100.{last}")) for last in range(40)]
+        while not all(task.done() for task in asked):
+            most = max(most, threads(server))
+            await asyncio.sleep(0.01)
+        assert {task.result() for task in asked} <= {200, 429}
+        # Some for each login that is let in, and for what else the server does meanwhile.
+        assert most - before < 20
+
+
 async def test_connections_over_which_nothing_comes_are_counted_too(tmp_path: Path) -> None:
     elsewhere = "127.0.0.2"
     with Stack(tmp_path, None, WS_MAX_CONNECTIONS="2") as stack:
