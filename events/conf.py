@@ -16,6 +16,9 @@ GROUP_NAME: Final = "workflow_events"
 #: What a client may send at once, in seconds of its rate: a dashboard that reconnects has many subscriptions to renew.
 BURST_S: Final = 10.0
 
+#: Control frames and small fragments that it may send at once in any case: those of a while in which it was not read.
+FRAMES_AT_ONCE: Final = 100.0
+
 
 #: How a login may sign its tokens. `none` is not one of them.
 JWT_ALGORITHMS: Final = (
@@ -72,6 +75,12 @@ class SessionLimits:
     def flood(self) -> Rate:
         """A client that sends this much, although it is told to slow down, is disconnected."""
         return self.messages.times(2)
+
+    @property
+    def frames(self) -> Rate:
+        """Control frames and small fragments of a WebSocket. Nobody has a reason to send many of them at once, and who is cut
+        for it may come back: so only few are read each time."""
+        return Rate(self.flood.per_s, max(self.flood.per_s, FRAMES_AT_ONCE))
 
     @property
     def messages(self) -> Rate:

@@ -66,7 +66,7 @@ class EventServer(Server):
                 connect_s=self.websocket_connect_timeout,
                 ping_interval_s=self.ping_interval,
                 ping_timeout_s=self.ping_timeout,
-                flood=settings.EVENTS.session.flood,
+                flood=settings.EVENTS.session.frames,
             ),
             self.application.refused,
         )
