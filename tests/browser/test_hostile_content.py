@@ -22,7 +22,10 @@ MARKUP: Final = "\"'><img src=/owned onerror=owned=1><script>owned=1</script>{{ 
 ADDRESS: Final = "javascript:owned=1//"
 
 #: Names that every JavaScript object has.
-INHERITED: Final = ("__proto__", "constructor", "prototype", "toString", "valueOf", "hasOwnProperty")
+INHERITED: Final = ("__proto__", "constructor", "prototype", "toString", "valueOf", "hasOwnProperty", "isPrototypeOf")
+
+#: What a link to the test client may name.
+KINDS: Final = ("workflow", "bot", "strategy")
 
 #: Names that must not become those of every object.
 POLLUTION: Final = {"__proto__": {"owned": 1}, "constructor": {"prototype": {"owned": 1}}}
@@ -53,50 +56,69 @@ async def assert_untouched(page: Page) -> None:
     assert await page.evaluate(OWNED) == 0
 
 
-@pytest.mark.parametrize("name", [MARKUP, ADDRESS, *INHERITED])
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    "names", [(MARKUP, ADDRESS, INHERITED[0]), INHERITED[1:4], INHERITED[4:]], ids=["markup", "constructor", "valueOf"]
+)
 async def test_the_test_client_shows_events_as_they_are(
-    deployment: Deployment, tabs: Tabs, publish: Publish, name: str
+    deployment: Deployment, tabs: Tabs, publish: Publish, names: tuple[str, str, str]
 ) -> None:
-    tab = await tabs.client(deployment.a, f"?transport=constructor&tab=constructor&workflow={quote(name, safe='')}")
+    """Three at a time: one topic of each kind fits into a link."""
+    link = "&".join(f"{kind}={quote(name, safe='')}" for kind, name in zip(KINDS, names, strict=True))
+    tab = await tabs.client(deployment.a, f"?transport=constructor&tab=constructor&{link}")
     await tab.connect("websocket")
-    await expect(tab.page.locator("[data-testid=subscription][data-state=active] .id")).to_have_text(name)
-    await publish(run_of(name))
-    shown = await tab.expect_events(5)
-    assert all(json.dumps(each).count('"owned": 1') == 2 for each in shown)
-    await expect(tab.part("event-row").locator(".workflow")).to_have_text([name] * 5)
-    await tab.part("event-row").last.click()
-    await expect(tab.part("event-json")).to_contain_text('"owned": 1')
-    await tab.part("tab-timeline").click()
-    await expect(tab.part("lane").locator(".name")).to_have_text(name)
-    await tab.part("tab-executions").click()
-    await expect(tab.part("execution").locator("td.error")).to_have_text(name)
-    await assert_untouched(tab.page)
+    await expect(tab.page.locator("[data-testid=subscription][data-state=active] .id")).to_have_text(names)
+    for count, name in enumerate(names, 1):
+        newest_first = names[:count][::-1]
+        await publish(run_of(name))
+        shown = await tab.expect_events(5)
+        assert all(json.dumps(each).count('"owned": 1') == 2 for each in shown), name
+        await expect(tab.part("event-row").locator(".workflow")).to_have_text([name] * 5)
+        await tab.part("event-row").last.click()
+        await expect(tab.part("event-json")).to_contain_text('"owned": 1')
+        await tab.part("tab-timeline").click()
+        await expect(tab.part("lane").locator(".name")).to_have_text(newest_first)
+        await tab.part("tab-executions").click()
+        await expect(tab.part("execution").locator("td.error")).to_have_text(newest_first)
+        await assert_untouched(tab.page)
+        await tab.part("tab-events").click()
+        await tab.part("clear").click()
 
 
-@pytest.mark.parametrize("name", [MARKUP, ADDRESS, "__proto__"])
-async def test_the_admin_shows_names_as_they_are(deployment: Deployment, tabs: Tabs, publish: Publish, name: str) -> None:
-    client = await PlainClient().connect(deployment.a.ws_url, user_agent_header=name)
-    await client.call("subscribe_workflow", {"workflow_id": name, "types": [name]})
-    await client.call(name, {"workflow_id": name})
-    await publish([*run_of(name), {**event(0, name), "timestamp": name, "execution_id": name, "workflow_id": ""}])
+@pytest.mark.timeout(180)
+async def test_the_admin_shows_names_as_they_are(deployment: Deployment, tabs: Tabs, publish: Publish) -> None:
+    names = (MARKUP, ADDRESS, "__proto__")
+    clients = [await PlainClient().connect(deployment.a.ws_url, user_agent_header=name) for name in names]
+    for client, name in zip(clients, names, strict=True):
+        await client.call("subscribe_workflow", {"workflow_id": name, "types": [name]})
+        await client.call(name, {"workflow_id": name})
+    refused = [{**event(0, name), "timestamp": name, "execution_id": name, "workflow_id": ""} for name in names]
+    await publish([*(each for name in names for each in run_of(name)), *refused])
     tab = await tabs.admin(deployment.a)
     monitoring = f"{deployment.a.url}/admin/monitoring"
-    for path in (
-        f"liveclient/?q={quote(name)}",
-        f"liveclient/{quote_id(client.sid)}/change/",
-        f"liveclient/{quote_id(client.sid)}/unsubscribe/?topic={quote(f'workflow:{name}', safe='')}",
-        "topic/",
-        "execution/",
-        f"execution/{quote(quote_id(name), safe='')}/change/",
-        "deadletter/",
-    ):
+    content = tab.page.locator("#content")
+    for client, name in zip(clients, names, strict=True):
+        for path in (
+            f"liveclient/?q={quote(name)}",
+            f"liveclient/{quote_id(client.sid)}/change/",
+            f"liveclient/{quote_id(client.sid)}/unsubscribe/?topic={quote(f'workflow:{name}', safe='')}",
+            f"execution/{quote(quote_id(name), safe='')}/change/",
+        ):
+            await tab.page.goto(f"{monitoring}/{path}")
+            await expect(content).to_contain_text(name)
+            await assert_untouched(tab.page)
+    for path in ("topic/", "execution/", "deadletter/"):
         await tab.page.goto(f"{monitoring}/{path}")
-        await expect(tab.page.locator("#content")).to_contain_text(name)
+        for name in names:
+            await expect(content).to_contain_text(name)
         await assert_untouched(tab.page)
-    await tab.page.locator("tr[data-key] a").first.click()
-    await expect(tab.page.get_by_role("region", name="Document")).to_contain_text(json.dumps(name))
-    await assert_untouched(tab.page)
-    await client.close()
+    for name in names:
+        await tab.page.goto(f"{monitoring}/deadletter/")
+        await tab.page.locator("tr[data-key]").filter(has_text=name).get_by_role("link").first.click()
+        await expect(tab.page.get_by_role("region", name="Document")).to_contain_text(json.dumps(name))
+        await assert_untouched(tab.page)
+    for client in clients:
+        await client.close()
 
 
 async def test_the_admin_shows_the_name_of_a_token_as_it_is(deployment: Deployment, tabs: Tabs) -> None:

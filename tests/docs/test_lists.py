@@ -27,13 +27,17 @@ def logged() -> Iterator[Entry]:
     """Event, level and fields of each log entry in the code."""
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) == "log":
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and is_name(node.func.value, "log"):
                 level = node.func.attr
                 fields = {"traceback" if keyword.arg == "exc_info" else keyword.arg or "" for keyword in node.keywords}
                 if level == "exception":
                     level, fields = "error", fields | {"traceback"}
                 names = [found.value for found in ast.walk(node.args[0]) if isinstance(found, ast.Constant)]
                 yield from ((str(name), level, frozenset(fields)) for name in names)
+
+
+def is_name(node: ast.expr, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
 
 
 def documented() -> Iterator[Entry]:
