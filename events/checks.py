@@ -7,7 +7,9 @@ reported at once, by every management command and when a server starts.
     events.E002  production without REDIS_URL             events.W002  a token that can be guessed
     events.E004  production without ALLOWED_HOSTS         events.W003  a short SECRET_KEY
     events.E005  WS_JWT_* that must not be used           events.W004  the browser's Socket.IO client is not installed
-    events.E010  workers without REDIS_URL                events.W005  a variable that nothing reads
+    events.E006  production, SECRET_KEY can be guessed    events.W005  a variable that nothing reads
+    events.E007  production, a token can be guessed
+    events.E010  workers without REDIS_URL
                                                           events.W006  static files are not collected
                                                           events.W007  made-up events in production
                                                           events.W008  any web page may connect in production
@@ -15,6 +17,8 @@ reported at once, by every management command and when a server starts.
                                                           events.W010  only access tokens of the database get in
                                                           events.W011  signed tokens of any audience and issuer count
                                                           events.W012  workers that share a port behind a proxy
+                                                          events.W013  any name for the server counts in production
+                                                          events.W014  whoever connects is believed as a proxy
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,18 +32,25 @@ from django.core.exceptions import ImproperlyConfigured
 from events.access.signed import UnsafeKey, key_of
 from events.conf import EventsConfig
 
-#: Characters of a token below which it counts as weak; 16 random ones cannot be tried out over a network.
-MIN_TOKEN_LENGTH: Final = 16
+#: Characters of a token, or of a secret key, below which it can be guessed; 16 random ones cannot be tried out over a network.
+MIN_SECRET_LENGTH: Final = 16
 
-#: Characters of a secret key below which it counts as weak.
-MIN_SECRET_KEY_LENGTH: Final = 32
+#: Characters of a secret key below which it counts as weak: what it signed can be tried out without a network.
+GOOD_SECRET_KEY_LENGTH: Final = 32
 
 
 @checks.register("configuration")
 def check_configuration(app_configs: Sequence[AppConfig] | None = None, **_options: Any) -> list[checks.CheckMessage]:
     """All that is to be said about the configuration."""
     config = EventsConfig.from_settings()
-    messages = [*_authentication(config), *_signed_tokens(config), *_workers(config), *_unknown_variables(), *_browser_client()]
+    messages = [
+        *_authentication(config),
+        *_signed_tokens(config),
+        *_workers(config),
+        *_proxies(config),
+        *_unknown_variables(),
+        *_browser_client(),
+    ]
     return [*messages, *_production(config)] if settings.PRODUCTION else messages
 
 
@@ -61,11 +72,13 @@ def _authentication(config: EventsConfig) -> Iterator[checks.CheckMessage]:
             hint="Make one: python manage.py token create NAME --scope all. Or set WS_AUTH_TOKEN (openssl rand -hex 32).",
             id="events.W010",
         )
-    if any(len(token) < MIN_TOKEN_LENGTH for token in config.auth_tokens):
-        yield checks.Warning(
-            f"WS_AUTH_TOKEN has a token of fewer than {MIN_TOKEN_LENGTH} characters; it can be guessed.",
-            hint="Set WS_AUTH_TOKEN to what `openssl rand -hex 32` prints.",
-            id="events.W002",
+    if any(len(token) < MIN_SECRET_LENGTH for token in config.auth_tokens):
+        message = f"WS_AUTH_TOKEN has a token of fewer than {MIN_SECRET_LENGTH} characters; it can be guessed."
+        hint = "Set WS_AUTH_TOKEN to what `openssl rand -hex 32` prints."
+        yield (
+            checks.Error(message, hint, id="events.E007")
+            if settings.PRODUCTION
+            else checks.Warning(message, hint, id="events.W002")
         )
 
 
@@ -101,6 +114,15 @@ def _workers(config: EventsConfig) -> Iterator[checks.CheckMessage]:
         )
 
 
+def _proxies(config: EventsConfig) -> Iterator[checks.CheckMessage]:
+    if config.trusted_proxies == ():
+        yield checks.Warning(
+            "WS_PROXY_HEADERS is on without WS_TRUSTED_PROXIES: whoever connects without the proxy can say who it is.",
+            hint="Set WS_TRUSTED_PROXIES to the addresses or networks of your proxies, for example 10.0.0.0/8.",
+            id="events.W014",
+        )
+
+
 def _unknown_variables() -> Iterator[checks.CheckMessage]:
     for name, similar in settings.UNKNOWN_VARIABLES.items():
         yield checks.Warning(
@@ -122,18 +144,18 @@ def _browser_client() -> Iterator[checks.CheckMessage]:
 
 def _production(config: EventsConfig) -> Iterator[checks.CheckMessage]:
     yield from _production_errors(config)
-    if not config.require_auth and not config.auth_tokens and not config.jwt.enabled:
+    if not config.require_auth:
         yield checks.Warning(
-            "Whoever reaches the server can read all events and publish some: no authentication is configured.",
-            hint="Set WS_AUTH_TOKEN (openssl rand -hex 32).",
+            "Whoever reaches the server can read all events, publish, and change the emergency state, without any token: "
+            "WS_REQUIRE_AUTH is false.",
+            hint="Remove WS_REQUIRE_AUTH, and set WS_AUTH_TOKEN (openssl rand -hex 32) or make access tokens.",
             id="events.W001",
         )
-    if 0 < len(_secret_key()) < MIN_SECRET_KEY_LENGTH:
-        yield checks.Warning(
-            f"SECRET_KEY has fewer than {MIN_SECRET_KEY_LENGTH} characters; sessions could be forged.",
-            hint="Set SECRET_KEY to what `openssl rand -hex 32` prints.",
-            id="events.W003",
-        )
+    if 0 < len(_secret_key()) < GOOD_SECRET_KEY_LENGTH:
+        message = f"SECRET_KEY has fewer than {GOOD_SECRET_KEY_LENGTH} characters; sessions could be forged."
+        hint = "Set SECRET_KEY to what `openssl rand -hex 32` prints."
+        guessed = len(_secret_key()) < MIN_SECRET_LENGTH
+        yield checks.Error(message, hint, id="events.E006") if guessed else checks.Warning(message, hint, id="events.W003")
     yield from _production_leftovers(config)
 
 
@@ -168,6 +190,12 @@ def _production_leftovers(config: EventsConfig) -> Iterator[checks.CheckMessage]
     if config.demo:
         yield checks.Warning(
             "DEMO is on in production: made-up events are mixed with real ones.", hint="Remove DEMO.", id="events.W007"
+        )
+    if "*" in settings.ALLOWED_HOSTS:
+        yield checks.Warning(
+            "ALLOWED_HOSTS has * in production: pages of a stranger whose name leads here count as the server's own.",
+            hint="Set ALLOWED_HOSTS to the names that clients use, for example ws.example.com.",
+            id="events.W013",
         )
     if "*" in config.allowed_origins:
         yield checks.Warning(

@@ -54,7 +54,9 @@ EVENTS_CASES: list[tuple[dict[str, Any], str]] = [
     ({"redis_url": ""}, "events.E002"),
     ({"auth_tokens": ()}, "events.W010"),
     ({"auth_tokens": (), "require_auth": False}, "events.W001"),
-    ({"auth_tokens": (TOKEN, "short")}, "events.W002"),
+    ({"require_auth": False}, "events.W001"),
+    ({"auth_tokens": (TOKEN, "short")}, "events.E007"),
+    ({"trusted_proxies": ()}, "events.W014"),
     ({"jwt": JwtConfig(secret="short", audience=("events",))}, "events.E005"),
     ({"jwt": JwtConfig(secret="s" * 32)}, "events.W011"),
     ({"demo": True}, "events.W007"),
@@ -68,9 +70,22 @@ def test_each_weakness_has_its_id(production: Settings, change: dict[str, Any], 
     assert found() == [expected]
 
 
-def test_a_short_secret_key_is_warned_of(production: Settings) -> None:
-    production.SECRET_KEY = "short"
-    assert found() == ["events.W003"]
+@pytest.mark.parametrize(("length", "expected"), [(15, "events.E006"), (16, "events.W003"), (31, "events.W003")])
+def test_a_short_secret_key_is_warned_of_and_one_that_can_be_guessed_refused(
+    production: Settings, length: int, expected: str
+) -> None:
+    production.SECRET_KEY = "k" * length
+    assert found() == [expected]
+
+
+def test_a_token_that_can_be_guessed_is_warned_of_in_development(settings: Settings) -> None:
+    settings.EVENTS = EventsConfig(auth_tokens=("short",), require_auth=True)
+    assert found() == ["events.W002"]
+
+
+def test_any_name_for_the_server_is_warned_of(production: Settings) -> None:
+    production.ALLOWED_HOSTS = ["*", *production.LOCAL_HOSTS]
+    assert found() == ["events.W013"]
 
 
 def test_files_that_are_not_collected_are_warned_of(production: Settings) -> None:

@@ -108,6 +108,13 @@ def test_a_token_means_that_authentication_is_required_unless_said_otherwise(rea
     assert not read(WS_REQUIRE_AUTH="no")["EVENTS"].require_auth
 
 
+@pytest.mark.parametrize("token", ["", ","])
+def test_production_asks_for_tokens_unless_it_is_told_outright_not_to(read: Any, token: str) -> None:
+    assert not read(WS_AUTH_TOKEN=token)["EVENTS"].require_auth
+    assert read(ENV="production", WS_AUTH_TOKEN=token)["EVENTS"].require_auth
+    assert not read(ENV="production", WS_AUTH_TOKEN=token, WS_REQUIRE_AUTH="false")["EVENTS"].require_auth
+
+
 def test_nothing_that_production_needs_is_missed_by_an_import(read: Any) -> None:
     found = read(ENV="production")
     assert (found["SECRET_KEY"], found["REDIS_URL"], found["DEBUG"]) == ("", "", False)

@@ -188,7 +188,7 @@ def test_compose_names_only_services_and_files_that_exist(compose: dict[str, Any
 
 def test_djangos_own_deployment_checks_find_nothing(image: Path, compose: dict[str, Any]) -> None:
     given = {
-        name: re.sub(r"\$\{(\w+)[^}]*\}", lambda found: SAFE.get(found[1], ""), value)
+        name: re.sub(r"\$\{(\w+)(?::-)?([^}]*)\}", lambda found: SAFE.get(found[1], found[2]), value)
         for name, value in compose["services"]["server"]["environment"].items()
     }
     assert given["SECRET_KEY"] == SAFE["SECRET_KEY"]

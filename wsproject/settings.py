@@ -69,8 +69,8 @@ EVENTS = EventsConfig(
     delivery_interval_ms=env.integer("WS_DELIVERY_INTERVAL_MS", 0, 0, 500),
     auth_tokens=_tokens,
     jwt=_jwt,
-    # Who sets a token, or a key for tokens, wants them asked for.
-    require_auth=env.flag("WS_REQUIRE_AUTH", default=bool(_tokens) or _jwt.enabled),
+    # Who sets a token, or a key for tokens, wants them asked for. Production asks unless it is told outright not to.
+    require_auth=env.flag("WS_REQUIRE_AUTH", default=PRODUCTION or bool(_tokens) or _jwt.enabled),
     # Any page may connect while developing. In production, pages of the server's own origin, and those named here.
     allowed_origins=env.origins("WS_CORS_ALLOWED_ORIGINS", () if PRODUCTION else ("*",)),
     ping_interval_ms=env.integer("WS_PING_INTERVAL_MS", 25_000, 100, 3_600_000),
