@@ -86,7 +86,7 @@ def _ours_uvicorn(place: Place, load: Load) -> list[Command]:
 def _uvicorn_options(place: Place) -> list[str]:
     address = ["--host", "127.0.0.1", "--port", str(place.port), "--backlog", "4096"]
     fast = ["--loop", "uvloop", "--http", "httptools", "--ws", "websockets-sansio", "--ws-per-message-deflate", "false"]
-    return [*address, *fast, "--log-level", "warning", "--no-access-log"]
+    return [*address, *fast, "--log-level", "warning", "--no-access-log", "--no-proxy-headers"]
 
 
 def _uvicorn_missing() -> str:

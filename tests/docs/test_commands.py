@@ -138,6 +138,21 @@ def test_a_command_serves(command: Command, place: Place, checkout: Path, plain_
         await_condition(lambda: request(health)[0] == 200, lambda: f"{request(health)}\n{log.read_text()}")
 
 
+@pytest.mark.parametrize("command", distinct(r"uvicorn .*"), ids=str)
+def test_uvicorn_believes_nothing_that_a_client_says_of_its_address(
+    command: Command, place: Place, checkout: Path, plain_environment: dict[str, str]
+) -> None:
+    port = free_port()
+    text = re.sub(r"--port \d+", f"--port {port}", script(command, place))
+    environment = {**plain_environment, "ALLOWED_HOSTS": "ws.example.com"}
+    told = {"Host": "elsewhere.example.com", "X-Forwarded-For": "203.0.113.7", "X-Real-IP": "203.0.113.7"}
+    with interrupted(text, checkout, environment) as log:
+        await_condition(lambda: request(f"http://127.0.0.1:{port}/health")[0] == 200, log.read_text)
+        assert request(f"http://127.0.0.1:{port}/socket.io/?EIO=4&transport=polling", headers=told)[0] == 400
+        await_condition(lambda: "handshake_refused" in log.read_text(), log.read_text)
+        assert "address=127.0.0.1" in log.read_text()
+
+
 @pytest.mark.parametrize("command", distinct(*WORKS), ids=str)
 def test_a_command_works(command: Command, place: Place, checkout: Path, plain_environment: dict[str, str]) -> None:
     with interrupted(script(command, place), checkout, {**plain_environment, **place.variables}) as log:

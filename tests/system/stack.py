@@ -218,7 +218,8 @@ class Stack:
         self, application: str = "wsproject.asgi:application", *flags: str, wait: bool = True, **variables: str
     ) -> Server:
         port = free_port()
-        argv = ["-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port), "--no-access-log", *flags, application]
+        plain = ["--no-proxy-headers", "--no-access-log"]
+        argv = ["-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port), *plain, *flags, application]
         return self._server(argv, port, wait, variables)
 
     def runserver(self, **variables: str) -> Server:
