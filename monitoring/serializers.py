@@ -202,6 +202,24 @@ class CountersSerializer(serializers.Serializer[dict[str, int]]):
     missed = serializers.IntegerField(help_text="Documents known to have been lost on the bus that way.")
     repairs = serializers.IntegerField(help_text="Times that a server read the journal to repair what the fan-out lost.")
     lagged = serializers.IntegerField(help_text="Times that a client fell behind and was caught up.")
+    refused = serializers.SerializerMethodField(
+        help_text="What was refused, by the rule; rules that refused nothing are missing."
+    )
+    # The metaclass takes fields out of the class, so that a serializer's own `errors` stays what it is.
+    errors = serializers.SerializerMethodField(  # type: ignore[assignment]
+        help_text="Commands of clients that were answered with an error, by its code."
+    )
+
+    def get_refused(self, totals: dict[str, int]) -> dict[str, int]:
+        return _labelled(totals, "refused")
+
+    def get_errors(self, totals: dict[str, int]) -> dict[str, int]:
+        return _labelled(totals, "errors")
+
+
+def _labelled(totals: dict[str, int], name: str) -> dict[str, int]:
+    """The counts of one name by their label (`events.fanout.counters`)."""
+    return {key.removeprefix(f"{name}:"): count for key, count in sorted(totals.items()) if key.startswith(f"{name}:")}
 
 
 class MetricsSerializer(serializers.Serializer[Snapshot]):

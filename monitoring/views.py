@@ -57,7 +57,7 @@ EXAMPLE_METRICS: Final[dict[str, Any]] = {
         {"id": "web-1", "kind": "server", "host": "app-1", "pid": 4711, "uptime_seconds": 3600, "clients": 1},
     ],
     "clients": {"sent": 311, "backlog_bytes": 0, "lagging": 0, "everything": 0},
-    "counters": {"gaps": 0, "missed": 0, "repairs": 0, "lagged": 0},
+    "counters": {"gaps": 0, "missed": 0, "repairs": 0, "lagged": 0, "refused": {"body": 3}, "errors": {"missing_field": 1}},
 }
 
 

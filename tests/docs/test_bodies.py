@@ -67,13 +67,23 @@ def _sent(place: Place, client: Subscriber) -> Iterator[tuple[str, Any]]:
     yield "workflow_event", client.until("workflow_event")
     yield "recent_events", _recent(place, client, unstamped(EXAMPLES["recent_events"]["events"][0]))
     yield "stats_update", client.ask("request_stats", None, "stats_update")
-    for path in ("/health", "/metrics", "/status"):
+    for path in ("/health", "/status"):
         yield f"GET {path}", json.loads(request(place.server.url + path)[1])
+    yield "GET /metrics", _metrics(place)
     yield from _failing(place, client)
     yield "unsubscribed", client.ask("unsubscribe_workflow", workflow, "unsubscribed")
     client.send({"event": "subscribe_workflow", "data": workflow, "id": 1})
     yield "ack", client.until("ack")
     yield "Monitoring", next(json.loads(line) for line in place.server.log.splitlines() if "client_connected" in line)
+
+
+def _metrics(place: Place) -> Any:
+    """With those refusals and errors that the example has; the place's other tests cause more."""
+    request(f"{place.server.url}/socket.io/?EIO=4&transport=polling", b"4" * 1_000_001)
+    body = json.loads(request(f"{place.server.url}/metrics")[1])
+    for name in ("refused", "errors"):
+        body["counters"][name] = {label: body["counters"][name][label] for label in EXAMPLES["GET /metrics"]["counters"][name]}
+    return body
 
 
 def _failing(place: Place, client: Subscriber) -> Iterator[tuple[str, Any]]:

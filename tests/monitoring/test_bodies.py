@@ -51,6 +51,7 @@ def test_the_emergency_state_is_shown_with_its_reason() -> None:
 def test_metrics_are_the_guides() -> None:
     client = row("abc123", "web-1", workflows=2, bots=1, sent=311)
     totals = dict.fromkeys(TOTALS, 0) | {"connections": 127, "received": 1543, "sent": 7234, "rejected": 2}
+    totals |= {"refused:origin": 3, "refused:connections": 1, "errors:missing_field": 1, "events:other": 5}
     web = told("web-1", client, started=NOW - 3600, at=NOW).report
     snapshot = Snapshot(at=NOW, started=NOW - 3600, processes=[web], clients=[client], totals=totals, recent_buffer=100)
     body = """{"timestamp": "2026-01-24T10:00:00.000Z", "uptime_seconds": 3600,
@@ -60,7 +61,8 @@ def test_metrics_are_the_guides() -> None:
         "events": {"received": 1543, "sent": 7234, "recent_buffer": 100, "rejected": 2, "failures": 0},
         "processes": [{"id": "web-1", "kind": "server", "host": "app-1", "pid": 4711, "uptime_seconds": 3600, "clients": 1}],
         "clients": {"sent": 311, "backlog_bytes": 0, "lagging": 0, "everything": 0},
-        "counters": {"gaps": 0, "missed": 0, "repairs": 0, "lagged": 0}}"""
+        "counters": {"gaps": 0, "missed": 0, "repairs": 0, "lagged": 0,
+            "refused": {"connections": 1, "origin": 3}, "errors": {"missing_field": 1}}}"""
     assert json.dumps(MetricsSerializer(snapshot).data) == json.dumps(json.loads(body))
 
 

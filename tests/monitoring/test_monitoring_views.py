@@ -22,7 +22,7 @@ def two_servers(report: Report) -> None:
     first = row("s1", "web-1", workflows=2, bots=1, sent=7)
     second = row("s2", "web-2", strategies=1, sent=5, backlog_bytes=10, lagging=True)
     third = row("s3", "web-2", workflows=0, everything=True, topics=["all"], sent=0)
-    counters = {"connections": 5, "sent": 12}
+    counters = {"connections": 5, "sent": 12, "refused:origin": 2, "errors:unknown_command": 1}
     report(told("web-1", first, started=now - 100, at=now, counters=counters))
     report(told("web-2", second, third, started=now - 50, at=now, counters=counters))
     report(told("bus-1", kind="runbus", started=now - 500, at=now, counters={"received": 9, "rejected": 1}))
@@ -41,6 +41,8 @@ def test_metrics_cover_every_process(client: Client) -> None:
     assert body["events"] == {"received": 9, "sent": 24, "recent_buffer": 0, "rejected": 1, "failures": 0}
     assert {process["id"]: process["clients"] for process in body["processes"]} == {"web-1": 1, "web-2": 2, "bus-1": 0}
     assert body["clients"] == {"sent": 12, "backlog_bytes": 10, "lagging": 1, "everything": 1}
+    assert body["counters"]["refused"] == {"origin": 4}
+    assert body["counters"]["errors"] == {"unknown_command": 2}
 
 
 @pytest.mark.usefixtures("on_redis")
