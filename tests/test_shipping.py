@@ -10,10 +10,12 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar, Final
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -209,6 +211,18 @@ def test_redis_keeps_what_it_was_given(compose: dict[str, Any]) -> None:
     assert redis["volumes"] == ["redis:/data"]
 
 
+def test_redis_is_reached_by_the_servers_own_processes_only(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    assert compose["networks"][services["redis"]["networks"][0]] == {"internal": True}
+    assert "ports" not in services["redis"]
+    near = [
+        name
+        for name, service in services.items()
+        if set(service.get("networks", ["default"])) & {*services["redis"]["networks"]}
+    ]
+    assert sorted(near) == ["migrate", "redis", "runbus", "server"]
+
+
 def test_the_proxy_sends_to_the_server_of_compose(compose: dict[str, Any]) -> None:
     (upstream,) = re.findall(r"^\s+server (\S+) max_fails=0;", (ROOT / "deploy" / "nginx.conf").read_text(), re.MULTILINE)
     service, port = upstream.split(":")
@@ -230,17 +244,31 @@ def free_port() -> int:
 def nginx(tmp_path: Path, healthy: int) -> Iterator[str]:
     """The address of an nginx with the shipped settings in front of two servers."""
     for second in serving(Health):
-        port = free_port()
-        conf = (ROOT / "deploy" / "nginx.conf").read_text()
-        conf = conf.replace("server server:8001 max_fails=0;", f"server 127.0.0.1:{healthy}; server 127.0.0.1:{second};")
-        (tmp_path / "site.conf").write_text(conf.replace("listen 80;", f"listen 127.0.0.1:{port};"))
-        main = write_nginx_conf(tmp_path)
-        command = [nginx_program(), "-p", str(tmp_path), "-e", "stderr", "-c", str(main)]
-        checked = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False, timeout=10)
-        assert checked.returncode == 0, checked.stderr
-        process = subprocess.Popen([*command, "-g", "daemon off;"], stderr=subprocess.DEVNULL)
+        with proxying(tmp_path, f"server 127.0.0.1:{healthy}; server 127.0.0.1:{second};") as address:
+            yield address
+
+
+@contextmanager
+def proxying(folder: Path, servers: str, ends_tls: str = "") -> Iterator[str]:
+    """The address of an nginx with the shipped settings; of these only the servers and who ends TLS are others."""
+    port = free_port()
+    conf = (ROOT / "deploy" / "nginx.conf").read_text()
+    for shipped, ours in (
+        ("server server:8001 max_fails=0;", servers),
+        ("listen 80;", f"listen 127.0.0.1:{port};"),
+        ("# 192.0.2.1 1;", ends_tls),
+    ):
+        assert shipped in conf
+        conf = conf.replace(shipped, ours)
+    (folder / "site.conf").write_text(conf)
+    command = [nginx_program(), "-p", str(folder), "-e", "stderr", "-c", str(write_nginx_conf(folder))]
+    checked = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False, timeout=10)
+    assert checked.returncode == 0, checked.stderr
+    process = subprocess.Popen([*command, "-g", "daemon off;"], stderr=subprocess.DEVNULL)
+    try:
         wait_for_port(port)
         yield f"http://127.0.0.1:{port}"
+    finally:
         process.terminate()
         process.wait(10)
 
@@ -285,6 +313,28 @@ def test_the_proxy_says_who_asks_and_for_what(nginx: str) -> None:
     assert headers["X-Real-IP"] == headers["X-Forwarded-For"] == "127.0.0.1"
     assert headers["X-Forwarded-Proto"] == "http"
     assert "Upgrade" not in headers
+
+
+@pytest.mark.parametrize(("trusted", "expected"), [("", "http"), ("127.0.0.1 1;", "https")])
+def test_the_proxy_believes_a_scheme_only_of_whoever_ends_tls(
+    tmp_path: Path, healthy: int, trusted: str, expected: str
+) -> None:
+    with proxying(tmp_path, f"server 127.0.0.1:{healthy};", trusted) as address:
+        assert ask(address, X_Forwarded_Proto="https")["headers"]["X-Forwarded-Proto"] == expected
+
+
+def test_the_proxy_limits_who_tries_passwords(nginx: str) -> None:
+    def status(path: str, body: bytes | None) -> int:
+        try:
+            with urlopen(Request(f"{nginx}{path}", body)) as response:
+                found: int = response.status
+                return found
+        except HTTPError as error:
+            with error:
+                return error.code
+
+    assert [status("/admin/login/", b"x") for _ in range(12)].count(429) >= 4
+    assert 429 not in [status("/admin/login/", None) for _ in range(12)] + [status("/api/events", b"x") for _ in range(12)]
 
 
 def test_the_proxy_lets_upgrades_through(nginx: str) -> None:
