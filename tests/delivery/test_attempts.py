@@ -21,6 +21,7 @@ from events.fanout.session import ClientInfo
 from tests.fanout.support import Client, Stage, stage
 
 TOKEN = "sesame-0123456789"
+WRONG = "invalid_token"
 LIMITS = AccessLimits(auth_failures=3, per_token=2)
 
 
@@ -50,7 +51,7 @@ async def authenticate(world: Stage, client: Client, token: str) -> Any:
 
 async def test_who_guesses_has_to_wait_and_nobody_else(world: Stage) -> None:
     guesser, neighbour = await client_at(world, "192.0.2.1"), await client_at(world, "192.0.2.2")
-    assert [await authenticate(world, guesser, f"guess-{number}") for number in range(4)] == [False] * 4
+    assert [await authenticate(world, guesser, f"guess-{number}") for number in range(4)] == [WRONG] * 4
     assert await authenticate(world, guesser, TOKEN) == "too_many_attempts"
     # A new connection is no new chance.
     assert await authenticate(world, await client_at(world, "192.0.2.1"), TOKEN) == "too_many_attempts"
@@ -62,9 +63,9 @@ async def test_who_has_to_wait_is_told_for_how_long(world: Stage, monkeypatch: p
     now = 1_000.0
     monkeypatch.setattr("events.access.attempts.time.monotonic", lambda: now)
     client = await client_at(world, "192.0.2.1")
-    assert [await authenticate(world, client, "guess") for _ in range(3)] == [False] * 3
+    assert [await authenticate(world, client, "guess") for _ in range(3)] == [WRONG] * 3
     for wait_s in (1, 2, 4):
-        assert await authenticate(world, client, "guess") is False
+        assert await authenticate(world, client, "guess") == WRONG
         answer = await world.commands.handle(client.session, "authenticate", {"token": TOKEN})
         assert (answer["code"], answer["retry_after"]) == ("too_many_attempts", wait_s)
         now += wait_s
@@ -74,19 +75,19 @@ async def test_who_has_a_token_cannot_guess_others_in_between(world: Stage) -> N
     client = await client_at(world, "192.0.2.1")
     for number in range(4):
         assert await authenticate(world, client, TOKEN) is True
-        assert await authenticate(world, client, f"guess-{number}") is False
+        assert await authenticate(world, client, f"guess-{number}") == WRONG
     assert await authenticate(world, client, TOKEN + "-2") == "too_many_attempts"
 
 
 async def test_a_token_that_was_right_at_an_address_is_right_while_others_guess_there(world: Stage) -> None:
     office, guesser = await client_at(world, "192.0.2.1"), await client_at(world, "192.0.2.1")
     assert await authenticate(world, office, TOKEN) is True
-    assert [await authenticate(world, guesser, f"guess-{number}") for number in range(4)] == [False] * 4
+    assert [await authenticate(world, guesser, f"guess-{number}") for number in range(4)] == [WRONG] * 4
     assert await authenticate(world, guesser, "guess") == "too_many_attempts"
     assert await authenticate(world, await client_at(world, "192.0.2.1"), TOKEN) is True
     # At another address it is as good as any other.
     stranger = await client_at(world, "192.0.2.2")
-    assert [await authenticate(world, stranger, f"guess-{number}") for number in range(4)] == [False] * 4
+    assert [await authenticate(world, stranger, f"guess-{number}") for number in range(4)] == [WRONG] * 4
     assert await authenticate(world, stranger, TOKEN) == "too_many_attempts"
 
 
@@ -95,10 +96,10 @@ async def test_who_guesses_many_at_once_gets_one_looked_at(world: Stage, monkeyp
     monkeypatch.setattr("events.access.attempts.time.monotonic", lambda: now)
     clients = [await client_at(world, "192.0.2.1") for _ in range(8)]
     for number in range(4):
-        assert await authenticate(world, clients[0], f"guess-{number}") is False
+        assert await authenticate(world, clients[0], f"guess-{number}") == WRONG
     now += 1.0
     guesses = (authenticate(world, client, f"at-once-{number}") for number, client in enumerate(clients))
-    assert sorted(await asyncio.gather(*guesses), key=str) == [False, *["too_many_attempts"] * 7]
+    assert sorted(await asyncio.gather(*guesses), key=str) == [WRONG, *["too_many_attempts"] * 7]
 
 
 async def test_of_guesses_that_wait_none_is_looked_at_once_too_many_were_wrong(
@@ -121,7 +122,7 @@ async def test_of_guesses_that_wait_none_is_looked_at_once_too_many_were_wrong(
         for wrong in range(LIMITS.auth_failures + 1):
             looks.release()
             # Those that begin late are refused meanwhile, and are no reason to let another one be looked at.
-            while answers.count(False) == wrong:
+            while answers.count(WRONG) == wrong:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 answers += [answer.result() for answer in done]
     finally:
@@ -129,7 +130,7 @@ async def test_of_guesses_that_wait_none_is_looked_at_once_too_many_were_wrong(
     answers += await asyncio.gather(*waiting)
     # Each thread may have begun with one before it could know.
     assert len(looked) <= LIMITS.auth_failures + 1 + THREADS
-    assert sorted(answers, key=str) == [False] * len(looked) + ["too_many_attempts"] * (len(clients) - len(looked))
+    assert sorted(answers, key=str) == [WRONG] * len(looked) + ["too_many_attempts"] * (len(clients) - len(looked))
 
 
 async def test_a_token_has_so_many_connections(world: Stage) -> None:
