@@ -218,9 +218,8 @@ class EngineWebSocketConsumer(WebSocketConsumer):
     async def _receive(self, connection: EngineConnection, frame: str | bytes) -> None:
         if connection.closed:
             return
-        # Four bytes are the most that a character takes; the exact size is counted only when it may matter.
         limit = self.endpoint.config.max_payload_bytes
-        if len(frame) * 4 > limit and payload_size(frame) > limit:
+        if payload_size(frame) > limit:
             self.endpoint.gate.count("body")
             connection.fail(too_large(limit), self.too_large_code)
             return

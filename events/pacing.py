@@ -17,6 +17,7 @@ from typing import Any, Final
 from twisted.internet.tcp import Server
 
 from events.clients_last import AS_CLIENT, delivering, has_line
+from events.pipes import backlog
 from events.tcp_door import TurnedAway
 from events.turns import places
 from events.untaken import in_system
@@ -146,7 +147,7 @@ class PacedConnection(Server):
     @property
     def unsent(self) -> int:
         """Bytes that were written and that the other end has not taken."""
-        return len(self.dataBuffer) - self.offset + self._tempDataLen + in_system(self.socket)
+        return backlog(self) + in_system(self.socket)
 
     def connectionLost(self, reason: Any) -> None:
         # It may be told twice, and has no socket the second time.

@@ -45,6 +45,11 @@ class TwistedTransport(Protocol):
     def write(self, data: bytes) -> None: ...
 
 
+def backlog(transport: TwistedTransport) -> int:
+    """Bytes that were written and that the system has not taken."""
+    return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+
+
 class AsyncioTransport(Protocol):
     """What we use of `asyncio.WriteTransport`. uvloop's transports have it, but do not derive from that class."""
 
@@ -123,8 +128,7 @@ class TwistedPipe(FramedPipe):
 
     @property
     def pending(self) -> int:
-        transport = self._transport
-        return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+        return backlog(self._transport)
 
     def offer(self, bundle: Bundle, room: int) -> bool:
         transport = self._transport

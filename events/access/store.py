@@ -49,7 +49,6 @@ _ID: Final = re.compile("[0-9a-f]{16}")
 _LOGIN_ID: Final = re.compile(rf"{LOGIN_PREFIX}[0-9a-f]{{{LOGIN_DIGITS}}}")
 _TOKEN: Final = re.compile(rf"{PREFIX}_({_ID.pattern})_[A-Za-z0-9_-]{{43}}")
 
-
 #: For whoever gave something else.
 LOGIN_ID_HELP: Final = (
     f"A signed token's id is {LOGIN_PREFIX} and {LOGIN_DIGITS} characters of 0-9 and a-f; logs and lists have it."

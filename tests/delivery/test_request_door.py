@@ -91,14 +91,20 @@ def impatient(patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("events.request_door.PATIENCE_WITH_ALL_S", 0.0)
 
 
+async def told(refused: asyncio.Task[list[Any]]) -> str:
+    """What one that is to come again is told."""
+    start, body = await refused
+    assert start["status"] == 429
+    assert (b"retry-after", b"1") in start["headers"]
+    message: str = json.loads(body["body"])["message"]
+    return message
+
+
 @pytest.mark.usefixtures("impatient")
 async def test_one_too_many_is_told_when_to_come_again_and_others_are_welcome() -> None:
     visitors = Visitors(2)
     *_, refused = await visitors.come(*[ADDRESS] * 3)
-    start, body = await refused
-    assert start["status"] == 429
-    assert (b"retry-after", b"1") in start["headers"]
-    assert "WS_MAX_REQUESTS_PER_ADDRESS" in json.loads(body["body"])["message"]
+    assert "WS_MAX_REQUESTS_PER_ADDRESS" in await told(refused)
     await visitors.come("192.0.2.2")
     assert len(visitors.work.under_way) == 3
     assert visitors.refusals == ["requests"]
@@ -162,10 +168,7 @@ def others(number: int) -> list[str]:
 async def test_all_addresses_together_have_places_of_each_kind() -> None:
     visitors = Visitors(1)
     *_, refused = await visitors.come(*others(ADDRESSES + 1))
-    start, body = await refused
-    assert start["status"] == 429
-    assert (b"retry-after", b"1") in start["headers"]
-    assert json.loads(body["body"])["message"] == CROWDED
+    assert await told(refused) == CROWDED
     await visitors.come(*others(ADDRESSES), path="/admin/")
     assert len(visitors.work.under_way) == ADDRESSES
     # Neither who publishes nor who asks for health waits for those.
