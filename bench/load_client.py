@@ -16,6 +16,9 @@ from bench.programs import Failed
 #: The path of a topic on nchan.
 PLAIN_PATH = "/sub/wf_%d"
 
+#: Most seconds until a command is obeyed.
+COMMAND_S = 30.0
+
 
 class LoadClient:
     """One process with all clients of a run. Used as a context, it is ended on the way out."""
@@ -54,8 +57,10 @@ class LoadClient:
             raise Failed(f"the load client ended: {self.tail()}") from None
 
     def count(self, wanted: int) -> None:
-        """Count from zero what is published from now on; the report comes when so many events have been delivered."""
-        self.send(f"count {wanted} {time.monotonic_ns()}")
+        """Count from zero what is published once this returns; the report comes when so many events have been delivered."""
+        self.send(f"count {wanted}")
+        if self.receive("counting", COMMAND_S) is None:
+            raise Failed(f"the load client does not obey: {self.tail()}")
 
     def receive(self, phase: str, limit_s: float) -> dict[str, Any] | None:
         """The next report, which must be of this phase; None when it does not come in time. Raises `Failed`."""
@@ -79,10 +84,16 @@ class LoadClient:
         """As `receive`; a report that does not come in time is a failure, and so is a client that failed."""
         report = self.receive(phase, limit_s)
         if report is None:
-            raise Failed(f"not all clients {phase} within {limit_s:g} s {self.tail()}".strip())
+            so_far = f": {self._so_far()}" if phase == "counted" else ""
+            raise Failed(f"not all clients {phase} within {limit_s:g} s{so_far} {self.tail()}".strip())
         if report["failed"]:
             raise Failed(f"{report['failed']} clients failed: {self.tail()}")
         return report
+
+    def _so_far(self) -> dict[str, Any] | None:
+        """What has been counted up to now: it tells what is missing."""
+        self.send("report")
+        return self.receive("counted", COMMAND_S)
 
     def tail(self) -> str:
         """The end of what it complained of."""

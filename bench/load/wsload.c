@@ -12,11 +12,12 @@
  * Standard output has one JSON object per phase:
  *   joined      every client is connected (with --hold, which waits for the command `subscribe`)
  *   subscribed  every client has its subscriptions, and with --replay also that many recent events
- *   counted     what came since the command `count`
+ *   counting    the command `count` has been obeyed: what is published from now on is counted
+ *   counted     what came since then
  * Commands come by standard input, one per line; its end ends the program:
  *   subscribe     subscribe all clients at once
- *   count N SINCE count from zero; `counted` comes when N events that were published since the time SINCE (as in the mark) have
- *                 been delivered. Earlier ones that still come are counted as `late`
+ *   count N       count from zero; `counted` comes when N events that were published since this was obeyed have been
+ *                 delivered. Earlier ones that still come are counted as `late`
  *   report        `counted` comes now
  */
 #define _GNU_SOURCE
@@ -69,7 +70,7 @@ static struct {
 /* What came since the last `count`. */
 static struct {
     long wanted, delivered, late, bytes, reads, missing, repeated, stray;
-    int64_t since_ns, began_ns, last_ns;
+    int64_t since_ns, last_ns;
     double cpu_s;
     int active;
 } count;
@@ -158,7 +159,7 @@ static void say_counted(void) {
     printf("{\"phase\":\"counted\",\"delivered\":%ld,\"late\":%ld,\"bytes\":%ld,\"reads\":%ld,\"missing\":%ld,\"repeated\":%ld,\"stray\":%ld,"
            "\"least\":%ld,\"most\":%ld,\"failed\":%d,\"seconds\":%.6f,\"cpu_s\":%.6f,",
            count.delivered, count.late, count.bytes, count.reads, count.missing, count.repeated, count.stray, least, most,
-           progress.failed, seconds(count.began_ns, count.last_ns), cpu_s() - count.cpu_s);
+           progress.failed, seconds(count.since_ns, count.last_ns), cpu_s() - count.cpu_s);
     printf("\"latency_ms\":{\"p50\":%.3f,\"p90\":%.3f,\"p99\":%.3f,\"p999\":%.3f,\"max\":%.3f}}\n",
            histogram_percentile_ms(&latency, 0.5), histogram_percentile_ms(&latency, 0.9),
            histogram_percentile_ms(&latency, 0.99), histogram_percentile_ms(&latency, 0.999), (double)latency.max_us / 1e3);
@@ -166,15 +167,16 @@ static void say_counted(void) {
     count.active = 0;
 }
 
-static void begin_count(long wanted, int64_t since_ns) {
+static void begin_count(long wanted) {
     memset(&count, 0, sizeof count);
     histogram_clear(&latency);
     for (int index = 0; index < options.clients; index++) clients[index].delivered = 0;
     count.wanted = wanted;
-    count.since_ns = since_ns;
-    count.began_ns = count.last_ns = now_ns();
+    count.since_ns = count.last_ns = now_ns();
     count.cpu_s = cpu_s();
     count.active = 1;
+    puts("{\"phase\":\"counting\"}");
+    fflush(stdout);
 }
 
 static void check_phases(void) {
@@ -439,9 +441,7 @@ static void obey(const char *line) {
     } else if (strcmp(line, "report") == 0) {
         say_counted();
     } else if (begins(line, strlen(line), "count ")) {
-        char *rest;
-        long wanted = strtol(line + 6, &rest, 10);
-        begin_count(wanted, strtoll(rest, NULL, 10));
+        begin_count(strtol(line + 6, NULL, 10));
     } else {
         die("unknown command: %s", line);
     }

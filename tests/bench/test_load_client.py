@@ -97,6 +97,15 @@ def test_holes_repetitions_and_late_events_are_told_apart(server: Server, stream
     assert (counted["delivered"], counted["late"], counted["missing"]) == (4, 4, 0)
 
 
+def test_what_never_comes_is_told_with_what_came(server: Server, stream: Feed, start: Start) -> None:
+    client = start(Load(clients=2), server.port)
+    client.expect("subscribed", DEADLINE_S)
+    client.count(6)
+    send(stream, 0, 1)
+    with pytest.raises(Failed, match=r"not all clients counted within 3 s: .*'delivered': 4,"):
+        client.expect("counted", 3)
+
+
 def test_a_client_that_is_refused_fails_with_the_reason(server: Server, start: Start) -> None:
     client = start(Load(clients=2, kinds=("nonsense",)), server.port)
     with pytest.raises(Failed, match=r"(?s)2 clients failed.*subscribe_nonsense"):
