@@ -1,6 +1,7 @@
 """Engine.IO connections: the protocol's state machine, a clock, and the way out of the moment."""
 
 import asyncio
+import random
 import secrets
 import time
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from typing import Final, Literal, Protocol
 
 import structlog
 
+from events.alarms import GRAIN_S, Alarms
 from events.fanout.session import ClientInfo
 from events.fanout.wire import Pipe, WireMessage
 from events.gate import Gate
@@ -83,9 +85,9 @@ class EngineConnection:
         "_inbox_size",
         "_polling",
         "_room",
-        "_timer",
         "_upgrade_timer",
         "_worker",
+        "alarm",
         "app",
         "client",
         "client_sid",
@@ -96,7 +98,7 @@ class EngineConnection:
 
     def __init__(self, endpoint: "EngineEndpoint", session: EngineSession, pipe: Pipe, client: ClientInfo) -> None:
         self._endpoint = endpoint
-        self._timer: asyncio.TimerHandle | None = None
+        self.alarm = 0
         #: What waits for the application, while anything does; and what is waited for while that is too much.
         self._inbox: list[str | bytes] | None = None
         self._inbox_size = 0
@@ -217,14 +219,9 @@ class EngineConnection:
 
     # -- heartbeat ------------------------------------------------------------------------------------------------------
 
-    def _wake(self) -> None:
-        """The timer rang. When it rang late, the loop was held up, and pongs that arrived meanwhile are still unread: they
-        are let in first, or one long pause would close every healthy connection."""
-        self._timer = None
-        if self._endpoint.now() - self.session.deadline > HELD_UP_S:
-            self._timer = asyncio.get_running_loop().call_later(HELD_UP_S, self.check_time)
-        else:
-            self.check_time()
+    def ring(self) -> None:
+        """The heartbeat's alarm rang."""
+        self.check_time()
 
     def check_time(self) -> None:
         """Do what is due now: send a ping, or close when the peer did not answer the last one in time."""
@@ -239,16 +236,11 @@ class EngineConnection:
         self._schedule()
 
     def _schedule(self) -> None:
-        """Have the timer ring by the deadline. One that rings before it finds nothing due and is set again, which is cheaper
+        """Have the alarm ring by the deadline. One that rings before it finds nothing due and is set again, which is cheaper
         than a new one for each packet that puts the deadline off."""
-        deadline = self.session.deadline
-        if self._timer is not None:
-            if not self.closed and self._timer.when() <= deadline:
-                return
-            self._timer.cancel()
-            self._timer = None
-        if not self.closed:
-            self._timer = asyncio.get_running_loop().call_at(deadline, self._wake)
+        alarms, deadline = self._endpoint.alarms, self.session.deadline
+        if not self.closed and alarms.time_of(self) > deadline + GRAIN_S:
+            alarms.put(self, deadline)
 
     # -- life -----------------------------------------------------------------------------------------------------------
 
@@ -266,11 +258,11 @@ class EngineConnection:
             return
         self._ended = True
         self.session.close()
-        for timer in (self._timer, self._upgrade_timer):
-            if timer is not None:
-                timer.cancel()
-        # A timer knows in whose name it logs, and with that all there is of a connection.
-        self._timer = self._upgrade_timer = None
+        self._endpoint.alarms.clear(self)
+        if self._upgrade_timer is not None:
+            self._upgrade_timer.cancel()
+            # A timer knows in whose name it logs, and with that all there is of a connection.
+            self._upgrade_timer = None
         if isinstance(self.pipe, PollingPipe):
             if farewell == "6":
                 self.pipe.drain()
@@ -366,6 +358,8 @@ class EngineEndpoint:
         self.gate = gate or Gate()
         self.flood = flood
         self.turns = Turns()
+        #: The heartbeats of all.
+        self.alarms = Alarms(self.now)
         self.connections: dict[str, EngineConnection] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -373,9 +367,14 @@ class EngineEndpoint:
         """The clock of the heartbeat: that of the event loop."""
         return asyncio.get_running_loop().time()
 
+    def early(self) -> float:
+        """Which part of the interval the first ping of a connection comes early. Clients that come at the same time, as after a
+        restart, would else be pinged at the same time for ever."""
+        return random.uniform(0.0, 0.5)  # noqa: S311 - no secret
+
     def create(self, transport: Literal["polling", "websocket"], pipe: Pipe, client: ClientInfo) -> EngineConnection:
         """A new connection, which the gate has admitted; its `open` is to be awaited."""
-        session = EngineSession(secrets.token_urlsafe(15), self.config, transport, self.now())
+        session = EngineSession(secrets.token_urlsafe(15), self.config, transport, self.now(), self.early())
         connection = EngineConnection(self, session, pipe, client)
         self.connections[session.sid] = connection
         self.gate.enter(client.address)

@@ -28,6 +28,10 @@ log = structlog.get_logger("events")
 #: Connections that wait to be accepted. daphne's default of 50 makes a reconnect storm wait out SYN retransmits.
 BACKLOG = 4_096
 
+#: After how many intervals of Engine.IO's heartbeat a silent WebSocket is pinged. These pings are for plain ones, as the others
+#: are heard each interval.
+SILENT_INTERVALS: Final = 1.2
+
 #: Stopping takes at most so long, whatever clients and Redis do.
 STOP_TIMEOUT_S = 1.2
 
@@ -213,8 +217,7 @@ def run_server(
         websocket_handshake_timeout=20,
         websocket_max_message_size=settings.DAPHNE_WEBSOCKET_MAX_MESSAGE_SIZE,
         websocket_max_frame_size=settings.DAPHNE_WEBSOCKET_MAX_FRAME_SIZE,
-        # Engine.IO has its own heartbeat; these pings are for plain WebSockets.
-        ping_interval=settings.EVENTS.ping_interval_ms / 1000,
+        ping_interval=SILENT_INTERVALS * settings.EVENTS.ping_interval_ms / 1000,
         ping_timeout=settings.EVENTS.ping_timeout_ms / 1000,
         verbosity=0,
         server_name="",

@@ -6,6 +6,7 @@ to the connection's transport.
 """
 
 import asyncio
+import math
 import socket as tcp
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from events.alarms import Alarms
 from events.asgi_types import Application, Scope
 from events.inflow import Inflow
 from events.limits.rate import UNLIMITED, Rate, TokenBucket
@@ -120,6 +122,7 @@ class WebSocket:
         "_reader",
         "_state",
         "_task",
+        "alarm",
         "inflow",
         "pipe",
         "transport",
@@ -141,6 +144,7 @@ class WebSocket:
         self._flood: TokenBucket | None = None
         self._reader = FrameReader(limits.frame_bytes, limits.message_bytes)
         self._task: asyncio.Task[None] | None = None
+        self.alarm = 0
         self.transport = transport
         #: Everything goes out through it until one of the two says that this is the end.
         self.pipe = SolePipe(transport)
@@ -234,6 +238,8 @@ class WebSocket:
                 ping = each
             else:
                 self._control(each)
+        if self.inflow.paused:
+            self._house.unread.add(self)
         # Of several that came at once the last one is answered, which answers all (section 5.5.3 of the protocol).
         if ping is not None and self._state is State.OPEN and self.pipe.pending <= PONG_BACKLOG:
             self._write(pong_frame(ping.payload))
@@ -271,22 +277,41 @@ class WebSocket:
             late = asyncio.get_running_loop().call_later(APPLICATION_TIMEOUT_S, self.cancel)
             self._task.add_done_callback(lambda _: late.cancel())
 
+    def ring(self) -> None:
+        self.check(time.monotonic())
+
     def check(self, now: float) -> None:
-        """Do what is due at this monotonic time."""
+        """Do what is due at this monotonic time, and be asked again when more will be."""
         limits, silent_s = self._house.limits, now - self._heard_at
         if self._state is State.CONNECTING and silent_s > limits.connect_s:
             self._refuse(FAILED)
-        elif self._state is State.OPEN and self.inflow.paused:
-            # Its pongs are not read, and neither is its end.
-            if has_ended(self.transport.socket):
-                self.transport.abortConnection()
-        elif self._state is State.OPEN:
+        elif self._state is State.OPEN and not self.inflow.paused:
             if self._pinged_at > self._heard_at:
                 if now - self._pinged_at > limits.ping_timeout_s:
                     self.transport.abortConnection()
             elif silent_s > limits.ping_interval_s:
                 self._pinged_at = now
                 self._write(ping_frame())
+        self._house.alarms.put(self, self._next_check(now))
+
+    def _next_check(self, now: float) -> float:
+        limits = self._house.limits
+        if self._state is State.CONNECTING:
+            return self._heard_at + limits.connect_s
+        if self._state is not State.OPEN:
+            return math.inf
+        if self.inflow.paused:
+            # Its pongs are not read: it cannot have been silent before it is read again.
+            return now + limits.ping_timeout_s
+        if self._pinged_at > self._heard_at:
+            return self._pinged_at + limits.ping_timeout_s
+        return self._heard_at + limits.ping_interval_s
+
+    def check_unread(self) -> bool:
+        """Whether its socket is still not read, so that its end is not either: that is looked for here."""
+        if self.inflow.paused and has_ended(self.transport.socket):
+            self.transport.abortConnection()
+        return self.inflow.paused
 
     # -- the end --------------------------------------------------------------------------------------------------------
 
@@ -331,6 +356,9 @@ class WebSocketHouse:
     def __init__(self, application: Application, limits: SocketLimits, refused: Callable[[str], None]) -> None:
         self._application = application
         self._sockets: set[WebSocket] = set()
+        #: Those that are not read for now, and some that were not lately.
+        self.unread: set[WebSocket] = set()
+        self.alarms = Alarms(time.monotonic)
         self.limits = limits
         self.refused = refused
 
@@ -344,20 +372,18 @@ class WebSocketHouse:
         # HTTP may have paused it.
         transport.resumeProducing()
         self._sockets.add(socket)
+        self.alarms.put(socket, time.monotonic() + self.limits.connect_s)
         socket.start(self._application, scope)
 
     def forget(self, socket: WebSocket) -> None:
         """A connection is gone."""
         self._sockets.discard(socket)
+        self.unread.discard(socket)
+        self.alarms.clear(socket)
 
     def check(self) -> None:
-        """To be called every few seconds: pings, and what has a time limit."""
-        now = time.monotonic()
-        for socket in list(self._sockets):
-            try:
-                socket.check(now)
-            except Exception:
-                log.exception("websocket_check_failed", sid=socket.sid)
+        """To be called every few seconds: look for the end of those that are not read for now."""
+        self.unread = {socket for socket in list(self.unread) if socket.check_unread()}
 
     def cancel(self) -> None:
         """End every application that still runs."""

@@ -110,17 +110,19 @@ class EngineSession:
 
     The heartbeat is a single due time: of the next ping, or, while a pong is awaited, of the end. It moves from where it
     was due and not from when somebody looked, so a session nobody looked at ends when its client was told it would.
+
+    early: which part of the interval the first ping comes early
     """
 
     __slots__ = ("_awaiting_pong", "_config", "_due", "_probed", "closed", "sid", "transport", "upgrading")
 
-    def __init__(self, sid: str, config: EngineConfig, transport: Transport, now: float) -> None:
+    def __init__(self, sid: str, config: EngineConfig, transport: Transport, now: float, early: float = 0.0) -> None:
         self.sid = sid
         self.transport: Transport = transport
         self.closed = False
         self.upgrading = False
         self._config = config
-        self._due = now + config.ping_interval_ms / 1000
+        self._due = now + (1.0 - early) * config.ping_interval_ms / 1000
         self._awaiting_pong = False
         self._probed = False
 

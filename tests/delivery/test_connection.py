@@ -8,6 +8,7 @@ from typing import Any, Literal
 import orjson
 import pytest
 
+from events import alarms as alarms_module
 from events import connection as connection_module
 from events.connection import EngineConnection, EngineEndpoint, HangUp
 from events.fanout.session import ClientInfo
@@ -25,6 +26,9 @@ class Endpoint(EngineEndpoint):
 
     def now(self) -> float:
         return self.time
+
+    def early(self) -> float:
+        return 0.0
 
 
 class App:
@@ -178,15 +182,23 @@ async def test_the_timer_rings_by_itself() -> None:
     assert connection.closed
 
 
+async def test_clients_that_come_at_the_same_time_are_not_pinged_at_the_same_time() -> None:
+    endpoint = EngineEndpoint(App, EngineConfig(ping_interval_ms=25_000, ping_timeout_ms=20_000))
+    connections = [endpoint.create("websocket", RecordingPipe(), ClientInfo()) for _ in range(200)]
+    waits = sorted(connection.session.deadline - endpoint.now() for connection in connections)
+    assert 12.4 < waits[0] < waits[50] < 17 < 21 < waits[150] < waits[-1] <= 25
+
+
 async def test_pongs_that_waited_while_the_process_was_held_up_are_let_in_first(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection_module, "HELD_UP_S", 0.05)
-    connection, _, _ = await over_websocket(endpoint)
+    monkeypatch.setattr(alarms_module, "HELD_UP_S", 0.05)
+    connection, _, socket = await over_websocket(endpoint)
     endpoint.time = 25.0
     connection.check_time()
+    assert socket.texts[-1] == "2"
     endpoint.time = 90.0
-    connection._wake()
+    endpoint.alarms.ring()
     assert not connection.closed
     await connection.receive(Packet(PacketType.PONG))
     await asyncio.sleep(0.1)

@@ -2,6 +2,7 @@
 `tests/system/test_hostile_input.py`."""
 
 import asyncio
+import dataclasses
 import socket
 import time
 from collections.abc import Callable
@@ -248,6 +249,22 @@ async def test_a_silent_client_is_pinged_and_cut_when_it_stays_silent(world: Wor
     assert world.connection.told[-1] == "abort"
 
 
+async def test_who_was_silent_is_looked_at_when_it_is_due_and_not_before(world: World) -> None:
+    world.house.limits = dataclasses.replace(LIMITS, ping_interval_s=0.1, ping_timeout_s=0.1)
+    await world.accept()
+    world.socket.check(time.monotonic())
+    assert "abort" not in world.connection.told
+    await until(lambda: world.connection.told[-1] == "abort")
+    assert world.client.recv(100) == ping_frame()
+
+
+async def test_one_that_has_gone_is_looked_at_no_more(world: World) -> None:
+    await world.accept()
+    assert world.socket.alarm
+    world.socket.connectionLost()
+    assert not world.socket.alarm
+
+
 async def test_any_sign_of_life_answers_a_ping(world: World) -> None:
     await world.accept()
     now = time.monotonic()
@@ -346,7 +363,7 @@ async def busy_world() -> Any:
         house = WebSocketHouse(application, LIMITS, lambda _rule: None)
         house.open(connection, {"type": "websocket"}, KEY)
         await turns()
-        yield connection, theirs, application
+        yield connection, theirs, application, house
         house.cancel()
         await turns()
 
@@ -360,22 +377,23 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
 
 
 async def test_what_a_client_asked_for_that_is_gone_is_left_undone_at_once(busy_world: Any) -> None:
-    connection, _, application = busy_world
+    connection, _, application, _ = busy_world
     connection.protocol.connectionLost()
     await until(lambda: application.ended)
 
 
 async def test_the_end_of_a_client_is_noticed_while_its_socket_is_not_read(busy_world: Any) -> None:
-    connection, theirs, _ = busy_world
+    connection, theirs, _, house = busy_world
     for _ in range(QUEUE_MESSAGES + 1):
         connection.protocol.dataReceived(Frame(Opcode.TEXT, b"command").serialize(mask=True))
     assert connection.told[-1] == "pause"
     connection.protocol.check(time.monotonic() + 3_600)
+    house.check()
     assert connection.told[-1] == "pause", "it cannot answer pings that are not read"
     theirs.close()
 
     def noticed() -> bool:
-        connection.protocol.check(time.monotonic())
+        house.check()
         return "abort" in connection.told
 
     await until(noticed)
