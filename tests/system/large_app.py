@@ -1,8 +1,12 @@
 """`python -m tests.system.large_app PORT`: a server whose answers to `/whole` and `/parts` are larger than what systems keep of
-unread ones, handed over at once or in parts. `/told` says how many of them were begun, and how many parts were handed over."""
+unread ones, handed over at once or in parts. `/told` says how many of them were begun, and how many parts were handed over;
+`/kept` how many bytes are kept of requests that have to wait."""
 
+import gc
 import json
 from typing import Any
+
+from twisted.web.http import HTTPChannel
 
 from tests.system.served import serve_instead
 
@@ -12,10 +16,15 @@ PARTS = 512
 _told = {"begun": 0, "parts": 0}
 
 
+def _kept() -> dict[str, int]:
+    channels = [each for each in gc.get_objects() if isinstance(each, HTTPChannel)]
+    return {"bytes": sum(len(data) for channel in channels for data in channel._dataBuffer)}
+
+
 async def answer(scope: dict[str, Any], receive: Any, send: Any) -> None:
     large = scope["path"] in ("/whole", "/parts")
     size = len(PART) * PARTS
-    body = b"" if large else json.dumps(_told).encode()
+    body = b"" if large else json.dumps(_kept() if scope["path"] == "/kept" else _told).encode()
     headers = [(b"content-length", str(size if large else len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     if not large:
