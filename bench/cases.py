@@ -33,6 +33,12 @@ class Target:
     least: bool = False
     ours: str = OURS
 
+    @property
+    def against_case(self) -> str:
+        """The name of the other case; empty when there is none."""
+        kind, found, name = self.against.partition(":")
+        return name if found and kind == "case" else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -51,6 +57,11 @@ class Case:
     repeat: int = 3
     series: str = ""
     x: float = 0.0
+
+    @property
+    def compared(self) -> frozenset[str]:
+        """The cases that its targets compare it with."""
+        return frozenset(target.against_case for target in self.targets) - {""}
 
     @property
     def alone(self) -> str:
@@ -159,13 +170,13 @@ TABLE: Final = (
             Target("delivered", 1.0, least=True),
         ),
     ),
+    Case("scale-200", "200 clients on one workflow, 100 ev/s, in turns with scale-10000", Load(), peers=(OURS,)),
     Case(
         "scale-10000",
         "10,000 clients on one workflow, as many deliveries as 200 clients at 100 ev/s",
         Load(clients=10_000, rate=2),
         peers=(OURS,),
-        targets=(Target(_COST, 1.3, "case:fanout-200"), *_ALL),
-        repeat=2,
+        targets=(Target(_COST, 1.3, "case:scale-200"), *_ALL),
     ),
     Case(
         "workers-1",

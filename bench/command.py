@@ -122,11 +122,23 @@ def _seconds(case: Case, given: argparse.Namespace) -> float:
 
 
 def _interleaved(cases: Sequence[Case]) -> Iterator[tuple[Case, str]]:
-    """Servers take turns, so that what the machine does besides meets all of them."""
+    """Servers take turns, and so do cases that are compared with each other: what the machine does meets all of them."""
+    for group in _groups(cases):
+        for turn in range(max(case.repeat for case in group)):
+            for case in group:
+                for peer in case.peers if turn < case.repeat else ():
+                    yield case, peer
+
+
+def _groups(cases: Sequence[Case]) -> list[list[Case]]:
+    """Each case with those before it that it is compared with."""
+    groups: list[list[Case]] = []
     for case in cases:
-        for _ in range(case.repeat):
-            for peer in case.peers:
-                yield case, peer
+        if groups and groups[-1][-1].name in case.compared:
+            groups[-1].append(case)
+        else:
+            groups.append([case])
+    return groups
 
 
 def _line(result: Result) -> str:

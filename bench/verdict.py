@@ -46,5 +46,4 @@ def judge(case: Case, target: Target, record: Record) -> Verdict:
 
 def _other(case: Case, target: Target) -> tuple[str, str]:
     """The case and the server that the target compares with."""
-    kind, found, name = target.against.partition(":")
-    return (name, OURS) if found and kind == "case" else (case.name, target.against)
+    return (target.against_case, OURS) if target.against_case else (case.name, target.against)
