@@ -14,6 +14,7 @@ from events.fanout.wire import Delivery, Dialect, WireMessage, replay_message
 # them. With collections of its own an empty topic took three times as much memory. Nothing is ever put into these.
 _EMPTY: Final[deque[Entry]] = deque(maxlen=0)
 _NOBODY: Final[frozenset[Session]] = frozenset()
+_NO_MEMBERS: Final[dict[Session, None]] = {}
 _UNFILTERED: Final[dict[Session, frozenset[str]]] = {}
 _NOT_REPLAYED: Final[dict[Dialect, WireMessage]] = {}
 
@@ -24,13 +25,15 @@ class Topic:
     The buffer is complete up to the hub's position, so joining is a set insertion and a copy of the buffer.
     """
 
-    __slots__ = ("_capacity", "_replays", "buffer", "filtered", "joining", "name", "offset", "sessions")
+    __slots__ = ("_capacity", "_members", "_replays", "buffer", "filtered", "joining", "name", "offset", "sessions")
 
     def __init__(self, name: str, capacity: int) -> None:
         self.name = name
         self._capacity = capacity
-        #: Who gets every event; who wants some types only is in `filtered`.
+        #: Who gets every event; who wants some types only is in `filtered`. Several are in the order in which they came,
+        #: as they lie in memory, here and in the system: ten thousand do not fit into the caches.
         self.sessions: AbstractSet[Session] = _NOBODY
+        self._members = _NO_MEMBERS
         self.filtered = _UNFILTERED
         self.buffer = _EMPTY
         self.offset = 0
@@ -79,10 +82,13 @@ class Topic:
         self.expel(session)
         if types is not None:
             self._filter(session, types)
-        elif isinstance(self.sessions, set):
-            self.sessions.add(session)
+        elif self._members is not _NO_MEMBERS:
+            self._members[session] = None
+        elif self.sessions:
+            self._members = dict.fromkeys((*self.sessions, session))
+            self.sessions = self._members.keys()
         else:
-            self.sessions = {*self.sessions, session} if self.sessions else session.alone
+            self.sessions = session.alone
 
     def _filter(self, session: Session, types: frozenset[str]) -> None:
         if self.filtered is _UNFILTERED:
@@ -90,8 +96,8 @@ class Topic:
         self.filtered[session] = types
 
     def expel(self, session: Session) -> None:
-        if isinstance(self.sessions, set):
-            self.sessions.discard(session)
+        if self._members is not _NO_MEMBERS:
+            self._members.pop(session, None)
         elif session in self.sessions:
             self.sessions = _NOBODY
         self.filtered.pop(session, None)

@@ -43,3 +43,15 @@ async def test_a_client_that_went_is_not_left_to_the_garbage_collector() -> None
             assert audience() is None
         finally:
             gc.enable()
+
+
+async def test_clients_are_served_in_the_order_in_which_they_came() -> None:
+    async with stage() as world:
+        clients = [await world.client() for _ in range(50)]
+        for client in clients:
+            await world.commands.handle(client.session, "subscribe_workflow", {"workflow_id": "a"})
+        await world.commands.handle(clients[7].session, "unsubscribe_workflow", {"workflow_id": "a"})
+        await world.commands.handle(clients[7].session, "subscribe_workflow", {"workflow_id": "a"})
+        await world.commands.handle(clients[9].session, "subscribe_workflow", {"workflow_id": "a", "types": ["none"]})
+        topic = world.hub.opened("workflow:a")
+        assert list(topic.sessions) == [each.session for each in (*clients[:7], clients[8], *clients[10:], clients[7])]
