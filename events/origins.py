@@ -1,7 +1,6 @@
 """Who may connect, by what a request says of itself: the server's names and cross-origin rules, for every way in alike."""
 
 from collections.abc import Iterable, Sequence
-from urllib.parse import urlsplit
 
 from django.http.request import split_domain_port, validate_host
 
@@ -32,10 +31,8 @@ def origin_allowed(headers: Headers, allowed: Sequence[str]) -> bool:
     origin = header(headers, b"origin").lower()
     if not origin or "*" in allowed or origin in allowed:
         return True
-    try:
-        place = urlsplit(origin).netloc
-    except ValueError:
-        return False
+    # Not by a reader of addresses, which leaves out tabs and line ends.
+    place = origin.partition("://")[2]
     return bool(place) and place == header(headers, b"host").lower()
 
 

@@ -5,17 +5,21 @@ promises: the assertions say so.
 """
 
 import asyncio
+import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import orjson
+from jwt.utils import base64url_encode
 from rest_framework.exceptions import ParseError
 
 from events.access.authority import Authority
+from events.access.refusal import TokenRefused
+from events.access.signed import verify
 from events.api import MAX_EVENTS, split_events
 from events.commands import CommandHandler
-from events.conf import EventsConfig, HistoryLimits, SessionLimits
+from events.conf import EventsConfig, HistoryLimits, JwtConfig, SessionLimits
 from events.domain.event import STAMPED_FIELDS, EventLimits, InvalidEvent, parse_event
 from events.fanout.hub import Hub
 from events.fanout.session import ClientInfo, Session
@@ -36,6 +40,8 @@ from events.protocol.engineio import (
 from events.protocol.errors import ProtocolError
 from events.protocol.socketio import Connecting, Decoder, SocketIOServer, encode
 from events.protocol.websocket import FrameReader, Headers, asks_for_websocket, handshake_answer, handshake_refusal
+from events.proxies import behind_proxy
+from fuzz.connections import HANDSHAKE, http, sockets
 
 #: Between the frames of one input.
 FRAME_END: Final = b"\x00"
@@ -74,10 +80,12 @@ def websocket(data: bytes) -> None:
     """Frames of RFC 6455, in one piece and in parts of the size that the first byte says: what is read is the same."""
     size, stream = data[:1] or b"\x00", data[1:]
     step = size[0] + 1
-    whole = FrameReader(max_frame=1_000, max_message=2_000).feed(stream)
+    at_once = FrameReader(max_frame=1_000, max_message=2_000)
+    whole = at_once.feed(stream)
     reader = FrameReader(max_frame=1_000, max_message=2_000)
     parts = [received for place in range(0, len(stream), step) for received in reader.feed(stream[place : place + step])]
     assert parts == whole
+    assert reader.asides == at_once.asides
     assert all(len(message) <= 2_000 for message in whole if isinstance(message, str | bytes))
 
 
@@ -113,6 +121,7 @@ def request(data: bytes) -> None:
                 orjson.loads(error.body())
     host, _, origin = headers.partition(FRAME_END)
     pairs = [(b"host", host), (b"origin", origin)]
+    behind_proxy({"client": ("10.0.0.1", 1), "headers": [(b"x-real-ip", origin)]}, ())
     host_allowed(pairs, ("ws.example.com", ".example.org"))
     if origin_allowed(pairs, ("https://dash.example.com",)):
         text = origin.decode("latin-1").lower()
@@ -169,6 +178,21 @@ def split(data: bytes) -> None:
         return
     assert 0 < len(documents) <= MAX_EVENTS
     assert all(document in data for document in documents)
+
+
+JWT: Final = JwtConfig(secret="x" * 32, audience=("a",))
+
+
+def token(data: bytes) -> None:
+    """Signed tokens: a header and claims, with the right signature."""
+    header, _, claims = data.partition(FRAME_END)
+    signed = b".".join(map(base64url_encode, (header, claims)))
+    signature = hmac.digest(JWT.secret.encode(), signed, "sha256")
+    try:
+        grant = verify(f"{signed.decode()}.{base64url_encode(signature).decode()}", JWT)
+    except TokenRefused:
+        return
+    assert grant.expired(0.0) == (grant.expires_at is not None and grant.expires_at <= 0.0)
 
 
 _loop: Final = asyncio.new_event_loop()
@@ -237,6 +261,31 @@ TARGETS: Final = {
         ),
         (b"upgrade", b"websocket", b"sec-websocket-key", b"connection", b"host"),
     ),
+    "http": Target(
+        http,
+        (
+            b"\xff" + HANDSHAKE,
+            b"\x10POST /api/events HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}GET / HTTP/1.0\r\n\r\n",
+            b"\x07PUT /a?b HTTP/1.1\r\nTransfer-Encoding:chunked\r\nExpect:100-continue\r\n\r\n2;x\r\n{}\r\n0\r\nA: b\r\n\r\n",
+        ),
+        (
+            b"\r\n\r\n",
+            b"Transfer-Encoding: chunked\r\n",
+            b"Content-Length: ",
+            b"Upgrade: websocket\r\n",
+            b" HTTP/1.1\r\n",
+            b"GET /",
+        ),
+    ),
+    "sockets": Target(
+        sockets,
+        (
+            b"\x06\x81\x81\x00\x00\x00\x00a\x89\x80\x01\x02\x03\x04\x88\x82\x00\x00\x00\x00\x03\xe8",
+            b"\xff" + b"\x8a\x80\x00\x00\x00\x00" * 21 + b"\x81\x81\x00\x00\x00\x00a",
+            b"\x40\x01\x81\x00\x00\x00\x00a" + b"\x00\x80\x00\x00\x00\x00" * 30,
+        ),
+        (b"\x81\x80", b"\x01\x80", b"\x80\x80", b"\x89\x82", b"\x8a\x80", b"\x82\xfe"),
+    ),
     "payload": Target(payload, (b'40\x1e42["a"]\x1ebAQID', b"3"), (b"\x1e", b"b", b"42")),
     "request": Target(
         request,
@@ -267,6 +316,21 @@ TARGETS: Final = {
     ),
     "event": Target(event, (_EVENT,), (b'"event_id"', b'"offsets"', b'"timestamp"', b"2026-01-24T10:00:00Z")),
     "split": Target(split, (b"[" + _EVENT + b"," + _EVENT + b"]", _EVENT, b"[1, 2.50 ,[]]"), (b'"\\u0000"', b"1e999", b"[[[[")),
+    "token": Target(
+        token,
+        (b'{"alg":"HS256","typ":"JWT"}\x00{"sub":"u","aud":"a","scope":"all w:*","exp":99999999999}',),
+        (
+            b'"exp":',
+            b'"nbf":',
+            b'"iat":',
+            b'"aud":["a"]',
+            b'"crit":[]',
+            b'"b64":false',
+            b"1e999",
+            b'"name":',
+            b'"scope":["all"]',
+        ),
+    ),
     "commands": Target(
         commands,
         (

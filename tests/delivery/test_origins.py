@@ -35,6 +35,8 @@ def headers(origin: str = "", host: str = "ws.example.com", **more: str) -> list
         ("null", (), False),
         ("null", (DASH,), False),
         ("http://[::1", (DASH,), False),
+        ("https://ws.exa\tmple.com", (), False),
+        ("https://ws.example.com\r\n", (), False),
     ],
 )
 def test_who_may_connect(origin: str, allowed: tuple[str, ...], expected: bool) -> None:
