@@ -4,7 +4,7 @@ import asyncio
 from typing import Any, Final, Protocol
 
 #: Messages that may wait, and their bytes: above either the socket is not read any further.
-QUEUE_MESSAGES: Final = 16
+QUEUE_MESSAGES: Final = 4
 
 
 class Readable(Protocol):
@@ -13,6 +13,17 @@ class Readable(Protocol):
     def pauseProducing(self) -> None: ...  # noqa: N802 - Twisted's name
 
     def resumeProducing(self) -> None: ...  # noqa: N802 - Twisted's name
+
+
+class _Gone:
+    """Of a connection that is gone."""
+
+    def pauseProducing(self) -> None: ...  # noqa: N802 - Twisted's name
+
+    def resumeProducing(self) -> None: ...  # noqa: N802 - Twisted's name
+
+
+_GONE: Final = _Gone()
 
 
 class Inflow:
@@ -24,7 +35,7 @@ class Inflow:
     __slots__ = ("_bytes", "_max_bytes", "_messages", "_paused", "_source", "_waiter")
 
     def __init__(self, source: Readable, max_bytes: int) -> None:
-        self._source = source
+        self._source: Readable = source
         self._max_bytes = max_bytes
         self._messages: list[str | bytes | dict[str, Any]] = []
         self._bytes = 0
@@ -33,6 +44,11 @@ class Inflow:
 
     def __len__(self) -> int:
         return len(self._messages)
+
+    @property
+    def room(self) -> int:
+        """So many messages more, and the socket is not read any further."""
+        return max(0, QUEUE_MESSAGES + 1 - len(self._messages))
 
     @property
     def paused(self) -> bool:
@@ -46,6 +62,8 @@ class Inflow:
 
     def end(self, message: dict[str, Any]) -> None:
         """Add the last message. Those that wait before it are dropped: their sender is gone, and so is who wants answers."""
+        # It knows this queue, and would stay with it until the garbage collector comes.
+        self._source = _GONE
         self._messages.clear()
         self._bytes = 0
         self.put(message)

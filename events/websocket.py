@@ -148,7 +148,7 @@ class WebSocket:
         self.transport = transport
         #: Everything goes out through it until one of the two says that this is the end.
         self.pipe = SolePipe(transport)
-        self.inflow = Inflow(transport, limits.message_bytes)
+        self.inflow = Inflow(self, limits.message_bytes)
 
     # -- the application ------------------------------------------------------------------------------------------------
 
@@ -224,7 +224,22 @@ class WebSocket:
             # Nothing may come before the handshake is answered.
             self.transport.abortConnection()
             return
-        received, asides = self._reader.feed(data), self._reader.asides
+        self._read(data)
+
+    def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
+        """Enough waits for the application."""
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
+        """The application has room: first for what came with what it has taken."""
+        self._read(b"")
+        if not self.inflow.paused:
+            self.transport.resumeProducing()
+
+    def _read(self, data: bytes) -> None:
+        """Take no more of it than there is room for: a message for itself takes several times the memory of its bytes, and one
+        read may bring hundreds."""
+        received, asides = self._reader.feed(data, self.inflow.room), self._reader.asides
         if asides:
             self._reader.asides = 0
             if self._floods(asides):

@@ -7,6 +7,7 @@ import base64
 import binascii
 import hashlib
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -182,7 +183,7 @@ class FrameReader:
     A size that is too large is refused when it is announced, not when it has come. Reading ends with a `Closing` or a
     `Violation`; what comes after it is dropped.
 
-    asides: frames that came, and that nothing else bounds: control frames and small fragments. For its user to set back
+    asides: frames that were read, and that nothing else bounds: control frames and small fragments. For its user to set back
     """
 
     __slots__ = ("_ended", "_max_frame", "_max_message", "_message", "_needed", "_opcode", "_rest", "asides")
@@ -190,7 +191,8 @@ class FrameReader:
     def __init__(self, max_frame: int, max_message: int) -> None:
         self._max_frame = max_frame
         self._max_message = max_message
-        #: The beginning of a frame whose end has not come, and how many bytes of it are needed to go on.
+        #: What was not read: the beginning of a frame whose end has not come, or frames for which there was no room; and how
+        #: many bytes of it are needed to go on.
         self._rest: bytearray | None = None
         self._needed = 0
         #: The message whose last fragment has not come, and whether it is text.
@@ -199,8 +201,9 @@ class FrameReader:
         self._ended = False
         self.asides = 0
 
-    def feed(self, data: bytes) -> list[Received]:
-        """What is complete with these bytes, in order."""
+    def feed(self, data: bytes, room: int = sys.maxsize) -> list[Received]:
+        """What is complete with these bytes, in order, up to the message with which `room` of them are there. The rest
+        stays, as the bytes that came, for the next call, which may bring none."""
         received: list[Received] = []
         if self._ended:
             return received
@@ -210,7 +213,7 @@ class FrameReader:
                 return received
             data, self._rest = bytes(self._rest), None
         try:
-            self._read(data, received)
+            self._read(data, received, room)
         except _Broken as broken:
             received.append(broken.violation)
             self._end()
@@ -224,14 +227,19 @@ class FrameReader:
     def _end(self) -> None:
         self._ended, self._rest, self._message = True, None, None
 
-    def _read(self, data: bytes, received: list[Received]) -> None:
+    def _read(self, data: bytes, received: list[Received], room: int) -> None:
         place, size = 0, len(data)
         while place < size and not self._ended:
+            if not room:
+                self._rest, self._needed = bytearray(data[place:]), 0
+                return
             end = self._end_of_frame(data, place)
             if end > size:
                 self._rest, self._needed = bytearray(data[place:]), end - place
                 return
+            before = len(received)
             self._take(data, place, end, received)
+            room -= len(received) > before and isinstance(received[-1], str | bytes)
             place = end
 
     def _end_of_frame(self, data: bytes, place: int) -> int:

@@ -399,6 +399,25 @@ async def test_the_end_of_a_client_is_noticed_while_its_socket_is_not_read(busy_
     await until(noticed)
 
 
+async def test_of_what_comes_at_once_no_more_is_read_than_there_is_room_for(busy_world: Any) -> None:
+    connection, *_ = busy_world
+    command = Frame(Opcode.TEXT, b"command").serialize(mask=True)
+    connection.protocol.dataReceived(command * 100 + Frame(Opcode.TEXT, b"last").serialize(mask=True))
+    assert len(connection.protocol.inflow) == QUEUE_MESSAGES + 1
+    assert connection.told[-1] == "pause"
+    taken = [await connection.protocol.receive() for _ in range(101)]
+    assert [message["text"] for message in taken] == ["command"] * 100 + ["last"]
+    assert (connection.told.count("resume"), connection.told[-1]) == (2, "resume"), "at first, and when all of it was taken"
+
+
+async def test_what_was_left_unread_goes_with_its_connection(busy_world: Any) -> None:
+    connection, *_ = busy_world
+    connection.protocol.dataReceived(Frame(Opcode.TEXT, b"command").serialize(mask=True) * 100)
+    connection.protocol.connectionLost()
+    assert (await connection.protocol.receive())["type"] == "websocket.disconnect"
+    assert len(connection.protocol.inflow) == 0
+
+
 async def test_what_an_application_told_of_itself_goes_with_it(world: World) -> None:
     world.socket._about["sid"] = lambda: "abc"
     world.release.set()

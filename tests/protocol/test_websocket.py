@@ -81,6 +81,19 @@ def fragments(message: str | bytes, chance: random.Random) -> list[bytes]:
 
 
 @settings(derandomize=True, deadline=None, max_examples=60)
+@given(st.lists(MESSAGES, max_size=5), st.integers(0, 2**32), st.integers(1, 3))
+def test_messages_for_which_there_is_no_room_come_when_there_is(messages: list[str | bytes], seed: int, room: int) -> None:
+    chance, read = random.Random(seed), reader()
+    data = b"".join(part for message in messages for part in fragments(message, chance))
+    parts = [read.feed(data, room)]
+    while sum(not isinstance(each, Ping) for each in parts[-1]) == room:
+        parts.append(read.feed(b"", room))
+    said = [[each for each in part if not isinstance(each, Ping)] for part in parts]
+    assert [each for part in said for each in part] == messages
+    assert max(map(len, said)) <= room
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
 @given(st.lists(MESSAGES, max_size=5), st.integers(0, 2**32))
 def test_messages_come_out_whole_however_they_are_cut(messages: list[str | bytes], seed: int) -> None:
     chance = random.Random(seed)
