@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgpack
 
 from events.domain.entry import Entry, Position
+from events.domain.topics import shared
 from events.ports import Batch, BusGap, Canary, GroupReceiver, Trace
 
 #: A batch is split so that no message grows past this many bytes of events.
@@ -95,7 +96,7 @@ def hand_over(messages: Sequence[Message], receiver: GroupReceiver) -> None:
 
 def _unpack(message: Message) -> Batch:
     first, rows = message["first"], msgpack.unpackb(message["rows"], use_list=False)
-    entries = [Entry(number, *row) for number, row in enumerate(rows, first)]
+    entries = [Entry(number, text, shared(topics), offsets) for number, (text, topics, offsets) in enumerate(rows, first)]
     traces = tuple([Trace(*trace) for trace in message["traces"]]) if "traces" in message else ()
     published, relayed = message["times"]
     return Batch(message["epoch"], first, entries, published, relayed, traces)

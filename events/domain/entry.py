@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from events.domain.event import Event
-from events.domain.topics import KINDS, kind_of, topic_name
+from events.domain.topics import KINDS, kind_of, shared, topic_name
 
 #: How many combinations of topics keep the text of their offsets at hand.
 _SUFFIXES: Final = 10_000
@@ -62,4 +62,4 @@ def parse_entry(document: bytes) -> Entry:
     fields = orjson.loads(document)
     offsets: dict[str, int] = fields["offsets"]
     topics = tuple(kind if kind not in KINDS else topic_name(kind, fields[f"{kind}_id"]) for kind in offsets)
-    return Entry(offsets["all"], document, topics, tuple(offsets.values()))
+    return Entry(offsets["all"], document, shared(topics), tuple(offsets.values()))

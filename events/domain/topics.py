@@ -43,3 +43,10 @@ def topics_of(*ids: str | None) -> tuple[str, ...]:
     """The topics of what carries these ids, one for each of `KINDS`: `all` first. Many events have the same ids; they share the
     names of their topics."""
     return (ALL, *(topic_name(kind, identifier) for kind, identifier in zip(KINDS, ids, strict=True) if identifier is not None))
+
+
+@lru_cache(_COMBINATIONS)
+def shared(topics: tuple[str, ...]) -> tuple[str, ...]:
+    """The same topics, as one object for all who ask: what is read of many events names the same ones again and again, and is
+    kept in recent buffers."""
+    return topics

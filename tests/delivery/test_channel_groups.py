@@ -17,9 +17,9 @@ from structlog.testing import capture_logs
 
 from events import channel_groups
 from events.channel_groups import MAX_WAITING, ChannelGroupInbox, ChannelGroupSender, HubMember
-from events.domain.entry import Entry, Position, stamp
+from events.domain.entry import Entry, Position, parse_entry, stamp
 from events.group_line import GroupLine, line_layer
-from events.group_messages import MAX_JOINED_BYTES, MAX_MESSAGE_BYTES, _split, batch_messages, heartbeat_message
+from events.group_messages import MAX_JOINED_BYTES, MAX_MESSAGE_BYTES, _split, batch_messages, hand_over, heartbeat_message
 from events.ports import Batch, BusGap, Canary, Queue, Trace, Unavailable
 from tests.contracts.support import event
 from tests.fanout.support import until
@@ -124,6 +124,15 @@ async def test_a_batch_arrives_at_every_member_as_it_was_sent(group: str) -> Non
         await ChannelGroupSender(group).send(batch)
         await until(lambda: one.heard and two.heard)
     assert one.heard == two.heard == [batch]
+
+
+def test_events_of_the_same_topics_share_the_names_of_these() -> None:
+    recorder = Recorder()
+    for first in (1, 3):
+        hand_over(batch_messages(Batch("e", first, entries(first, first + 1))), recorder)
+    received = [entry for batch in recorder.batches for entry in batch.entries] + [parse_entry(entries(5, 5)[0].document)]
+    assert len({entry.topics for entry in received}) == 1
+    assert len({id(entry.topics) for entry in received}) == 1
 
 
 @pytest.mark.usefixtures("any_layer")
