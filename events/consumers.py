@@ -119,11 +119,21 @@ class WebSocketConsumer(LeanConsumer):
     async def accept(self) -> ClosablePipe:
         await self.send({"type": "websocket.accept"})
         self.pipe = websocket_pipe(self.base_send, lambda: self.sid)
-        # Whoever serves the socket wants to say in the log whose it is.
-        self.scope.get("about", {})["sid"] = lambda: self.sid
-        # Nobody asks for them any more, and they are up to a fifth of what an idle client takes.
-        self.scope["headers"] = []
+        self._forget_request()
         return self.pipe
+
+    def _forget_request(self) -> None:
+        """Let go of what nobody asks for any more: the headers, up to a fifth of what an idle client takes, and under `serve`
+        all else but the client's address."""
+        scope = self.scope
+        about: dict[str, Any] | None = scope.get("about")
+        scope["headers"] = []
+        if about is not None:
+            # Whoever serves the socket wants to say in the log whose it is.
+            about["sid"] = lambda: self.sid
+            kept: dict[str, Any] = {name: scope[name] for name in ("type", "client", "headers", "about") if name in scope}
+            scope.clear()
+            scope.update(kept)
 
     async def websocket_disconnect(self, message: dict[str, Any]) -> None:
         rule = BROKEN.get(message.get("code", 0), "")

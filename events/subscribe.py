@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import structlog
@@ -14,7 +15,7 @@ from events.domain.topics import subscription
 from events.fanout.hub import Hub
 from events.fanout.session import Session
 from events.fanout.topic import Topic
-from events.fanout.wire import Delivery, replay_message
+from events.fanout.wire import Delivery, Dialect, WireMessage, message, replay_message
 from events.ports import Snapshot, Unavailable
 from events.turns import Turns
 
@@ -95,6 +96,17 @@ def check_filters(session: Session, name: str, types: frozenset[str]) -> None:
         raise CommandError(errors.INVALID_FIELD, message, "types")
 
 
+#: Topics whose `subscribed` is kept at hand.
+_ANSWERS: Final = 64
+
+
+@lru_cache(_ANSWERS)
+def _subscribed(dialect: Dialect, name: str) -> WireMessage:
+    """The answer to a subscription that resumes nothing. Thousands of them may wait for clients that poll: those that are the
+    same are one object."""
+    return message(dialect, "subscribed", subscription(name))
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """Where a client stands when it subscribes.
@@ -150,7 +162,10 @@ class Subscriber:
                 self._hub.leave(session, name)
             # What is at hand leaves with the answer.
             session.pipe.hold()
-            session.emit("subscribed", place.answer)
+            if options.resume:
+                session.emit("subscribed", place.answer)
+            else:
+                session.emit_message(_subscribed(session.dialect, name))
             if snapshot is not None:
                 session.emit("execution_snapshot", snapshot_payload(name, snapshot))
             if place.missed is not None:

@@ -1,5 +1,6 @@
 """One client: who it is, what it subscribed to, and how far it has been served."""
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
@@ -70,7 +71,8 @@ class Session:
     gaps:    times that it was told of events it misses; `missed` is how many they were, as far as that is known
     last_error: when the last `error` was sent, and its body
     allowance: what it may send
-    commands: the last commands: when, name, the id or type that it named, code of the error if it was refused
+    commands: the last commands, one a line: as JSON, when, name, the id or type that it named, code of the error if it was
+             refused. As one text, which takes half as much memory: each client has them
     """
 
     sid: str
@@ -92,7 +94,7 @@ class Session:
     gaps: int = 0
     missed: int = 0
     last_error: tuple[float, dict[str, Any]] | None = None
-    commands: list[tuple[float, str, str, str]] = field(default_factory=list)
+    commands: bytes = b""
     closed: bool = False
     allowance: TokenBucket = field(init=False)
     _alone: "frozenset[Session] | None" = field(init=False, default=None)
@@ -151,8 +153,9 @@ class Session:
 
     def note_command(self, name: str, subject: str, error: str) -> None:
         """Remember a command for whoever looks into what this client does."""
-        self.commands.append((time.time(), name, subject[:SUBJECT_LENGTH], error))
-        del self.commands[:-RECENT_COMMANDS]
+        # Not orjson, which takes no text with halves of surrogate pairs: names are the client's.
+        note = json.dumps((time.time(), name, subject[:SUBJECT_LENGTH], error)).encode()
+        self.commands = b"\n".join([*self.commands.splitlines()[1 - RECENT_COMMANDS :], note])
 
     def standing(self) -> Hashable:
         """Differs when the row does, unless only the traffic differs. Cheaper than a row."""
@@ -198,7 +201,7 @@ class Session:
             "missed": self.missed,
             "last_error": error,
             "last_error_at": at,
-            "commands": self.commands[::-1],
+            "commands": [tuple(json.loads(note)) for note in reversed(self.commands.splitlines())],
         }
 
     def wants(self, delivery: Delivery) -> bool:

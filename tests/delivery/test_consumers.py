@@ -86,3 +86,19 @@ async def test_a_consumer_that_ended_leaves_nothing_to_the_garbage_collector(bui
     finally:
         gc.enable()
     assert pipe._sid() == sid, "the log still says whose it was"
+
+
+async def test_what_nobody_asks_for_any_more_of_a_request_is_let_go_of(build: Callable[[], Consumer]) -> None:
+    incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def send(message: dict[str, Any]) -> None:
+        """Takes everything."""
+
+    consumer, scope = build(), {**SCOPE, "raw_path": b"/", "server": ["192.0.2.9", 80], "about": {}}
+    serving = asyncio.create_task(consumer(scope, incoming.get, send))
+    incoming.put_nowait({"type": "websocket.connect"})
+    await until(lambda: consumer.sid)
+    assert (set(scope), scope["headers"]) == ({"type", "client", "headers", "about"}, [])
+    assert (consumer.client.address, scope["about"]["sid"]()) == ("192.0.2.1", consumer.sid)
+    incoming.put_nowait({"type": "websocket.disconnect", "code": 1000})
+    await serving

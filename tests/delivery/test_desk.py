@@ -61,6 +61,7 @@ async def test_only_the_last_commands_are_remembered_and_only_so_much_of_each(wo
     commands = described(world, client)["commands"]
     assert [name.split("x")[0] for _, name, _, _ in commands] == [f"nonsense-{number}" for number in range(29, 9, -1)]
     assert max(len(name) + len(subject) for _, name, subject, _ in commands) == 64 + 80
+    assert isinstance(client.session.commands, bytes), "one object, and not one for each word"
 
 
 async def test_how_far_a_lagging_client_is_behind(world: Stage) -> None:

@@ -55,3 +55,14 @@ async def test_clients_are_served_in_the_order_in_which_they_came() -> None:
         await world.commands.handle(clients[9].session, "subscribe_workflow", {"workflow_id": "a", "types": ["none"]})
         topic = world.hub.opened("workflow:a")
         assert list(topic.sessions) == [each.session for each in (*clients[:7], clients[8], *clients[10:], clients[7])]
+
+
+async def test_clients_that_subscribe_to_the_same_get_the_same_answer() -> None:
+    async with stage() as world:
+        clients = [await world.client(), await world.client()]
+        for client in clients:
+            client.forget()
+            await world.commands.handle(client.session, "subscribe_workflow", {"workflow_id": "a"})
+        first, second = (client.pipe.messages[0] for client in clients)
+        assert clients[0].told_of("subscribed") == [{"type": "workflow", "workflow_id": "a"}]
+        assert first.text is second.text
