@@ -14,7 +14,7 @@ from django.views.decorators.cache import cache_control
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import status
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
-from rest_framework.exceptions import APIException, AuthenticationFailed, NotAuthenticated, Throttled
+from rest_framework.exceptions import APIException, AuthenticationFailed, ErrorDetail, NotAuthenticated, Throttled
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -70,7 +70,10 @@ class BearerToken(BaseAuthentication):
             return AnonymousUser(), grant
         except TooManyAttempts as refusal:
             server.count(KIND, "too_many_attempts")
-            raise Throttled(refusal.wait_s, str(refusal)) from None
+            throttled = Throttled(refusal.wait_s)
+            # REST framework's own would tell the wait once more.
+            throttled.detail = ErrorDetail(str(refusal), Throttled.default_code)
+            raise throttled from None
         except TokenRefused as refusal:
             server.count(KIND, refusal.reason.value)
             raise AuthenticationFailed(MESSAGES[refusal.reason], refusal.reason.value) from None

@@ -175,10 +175,13 @@ async def test_a_client_that_goes_while_its_token_is_checked_holds_nothing(
 def test_http_waits_with_the_sockets(client: Browser, settings: Any) -> None:
     settings.EVENTS = replace(settings.EVENTS, auth_tokens=(TOKEN,), require_auth=True, access=LIMITS)
 
-    def status(token: str, address: str = "192.0.2.1") -> int:
+    def ask(token: str, address: str = "192.0.2.1") -> Any:
         headers = {"Authorization": f"Bearer {token}"}
-        return client.post("/api/events", b"", "application/json", headers=headers, REMOTE_ADDR=address).status_code
+        return client.post("/api/events", b"", "application/json", headers=headers, REMOTE_ADDR=address)
 
-    assert [status("wrong") for _ in range(4)] == [401] * 4
-    assert status(TOKEN) == 429
-    assert status(TOKEN, "192.0.2.2") == 415
+    assert [ask("wrong").status_code for _ in range(4)] == [401] * 4
+    refused = ask(TOKEN)
+    assert refused.status_code == 429
+    wait = refused.headers["Retry-After"]
+    assert refused.json()["message"].endswith(f"(WS_MAX_AUTH_FAILURES): try again in {wait} s.")
+    assert ask(TOKEN, "192.0.2.2").status_code == 415
