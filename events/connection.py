@@ -360,6 +360,9 @@ class EngineEndpoint:
         self.turns = Turns()
         #: The heartbeats of all.
         self.alarms = Alarms(self.now)
+        #: By which part of the interval at most the first ping of a connection comes early. Clients that come at the same time,
+        #: as after a restart, would else be pinged at the same time for ever.
+        self.spread = 0.5
         self.connections: dict[str, EngineConnection] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -367,14 +370,10 @@ class EngineEndpoint:
         """The clock of the heartbeat: that of the event loop."""
         return asyncio.get_running_loop().time()
 
-    def early(self) -> float:
-        """Which part of the interval the first ping of a connection comes early. Clients that come at the same time, as after a
-        restart, would else be pinged at the same time for ever."""
-        return random.uniform(0.0, 0.5)  # noqa: S311 - no secret
-
     def create(self, transport: Literal["polling", "websocket"], pipe: Pipe, client: ClientInfo) -> EngineConnection:
         """A new connection, which the gate has admitted; its `open` is to be awaited."""
-        session = EngineSession(secrets.token_urlsafe(15), self.config, transport, self.now(), self.early())
+        early = random.uniform(0.0, self.spread)  # noqa: S311 - no secret
+        session = EngineSession(secrets.token_urlsafe(15), self.config, transport, self.now(), early)
         connection = EngineConnection(self, session, pipe, client)
         self.connections[session.sid] = connection
         self.gate.enter(client.address)

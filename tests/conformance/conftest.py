@@ -14,6 +14,9 @@ from tests.system.stack import DEADLINE_S, Server, Stack, await_condition
 
 APPLICATION = "tests.conformance.echo_app:application"
 
+PING_INTERVAL_MS, PING_TIMEOUT_MS = 800, 3_000
+HEARTBEAT_MS = f"{PING_INTERVAL_MS} {PING_TIMEOUT_MS}"
+
 
 @pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
@@ -23,7 +26,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="package", params=["daphne", "uvicorn"])
 def server(request: pytest.FixtureRequest, stack: Stack) -> Server:
-    started: Server = getattr(stack, request.param)(APPLICATION, wait=False)
+    started: Server = getattr(stack, request.param)(APPLICATION, wait=False, ECHO_HEARTBEAT_MS=HEARTBEAT_MS)
     ready = "/engine.io/?EIO=4&transport=polling"
     await_condition(lambda: started.get(ready)[0] == 200, lambda: started.log)
     return started
@@ -192,5 +195,10 @@ def check_handshake(packet: str, upgrades: list[str]) -> str:
     handshake: dict[str, Any] = json.loads(packet[1:])
     sid = handshake.pop("sid")
     assert isinstance(sid, str)
-    assert handshake == {"upgrades": upgrades, "pingInterval": 300, "pingTimeout": 200, "maxPayload": 1_000_000}
+    assert handshake == {
+        "upgrades": upgrades,
+        "pingInterval": PING_INTERVAL_MS,
+        "pingTimeout": PING_TIMEOUT_MS,
+        "maxPayload": 1_000_000,
+    }
     return sid
