@@ -58,9 +58,7 @@ class LoadClient:
 
     def count(self, wanted: int) -> None:
         """Count from zero what is published once this returns; the report comes when so many events have been delivered."""
-        self.send(f"count {wanted}")
-        if self.receive("counting", COMMAND_S) is None:
-            raise Failed(f"the load client does not obey: {self.tail()}")
+        self._obey(f"count {wanted}", "counting")
 
     def receive(self, phase: str, limit_s: float) -> dict[str, Any] | None:
         """The next report, which must be of this phase; None when it does not come in time. Raises `Failed`."""
@@ -84,16 +82,19 @@ class LoadClient:
         """As `receive`; a report that does not come in time is a failure, and so is a client that failed."""
         report = self.receive(phase, limit_s)
         if report is None:
-            so_far = f": {self._so_far()}" if phase == "counted" else ""
+            so_far = f": {self._obey('report', 'counted')}" if phase == "counted" else ""
             raise Failed(f"not all clients {phase} within {limit_s:g} s{so_far} {self.tail()}".strip())
         if report["failed"]:
             raise Failed(f"{report['failed']} clients failed: {self.tail()}")
         return report
 
-    def _so_far(self) -> dict[str, Any] | None:
-        """What has been counted up to now: it tells what is missing."""
-        self.send("report")
-        return self.receive("counted", COMMAND_S)
+    def _obey(self, command: str, phase: str) -> dict[str, Any]:
+        """What it reports at once when it is told this. Raises `Failed`."""
+        self.send(command)
+        report = self.receive(phase, COMMAND_S)
+        if report is None:
+            raise Failed(f"the load client does not obey: {self.tail()}")
+        return report
 
     def tail(self) -> str:
         """The end of what it complained of."""
