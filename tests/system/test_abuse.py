@@ -13,9 +13,10 @@ from events.soak.hostile import KINDS
 from tests.conftest import ROOT, manage
 from tests.system.stack import Program, await_condition
 
-LOAD = ("--clients", "10", "--sockets", "130", "--quiet", "1", "--hostile", "8", "--after", "1")
+#: Attackers have the lowest priority: it takes a while until they get anywhere on a busy machine.
+LOAD = ("--clients", "10", "--sockets", "130", "--quiet", "1", "--hostile", "20", "--after", "1")
 
-#: Starting, twelve seconds, and ending, on a machine that is busy with other tests.
+#: Starting, 24 seconds, and ending, on a machine that is busy with other tests.
 DEADLINE_S = 150
 
 
@@ -25,12 +26,13 @@ def test_honest_clients_miss_nothing_while_every_kind_of_attack_goes_on(tmp_path
     result = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
     assert result.returncode == 0, result.stdout + result.stderr
     found = orjson.loads((tmp_path / "abuse.json").read_bytes())
-    assert found["honest"]["published"] == 200
+    assert found["honest"]["published"] == 440
     assert sum(stream["delivered"] for stream in found["honest"]["streams"]) > 0
     assert set(found["hostile"]) == set(KINDS)
     assert all(outcome["opened"] - outcome["refused"] > 0 for outcome in found["hostile"].values())
-    # Attackers come last, so on a busy machine few get as far; what happens to each is in tests/system/test_hostile_input.py.
-    assert sum(outcome["closed"] + outcome["refused"] + outcome["left"] for outcome in found["hostile"].values()) > 0
+    # On a busy machine not each kind gets as far; what happens to each is in tests/system/test_hostile_input.py.
+    broken = ("garbage", "garbage packets", "huge frame", "bad UTF-8", "deep JSON", "wrong order")
+    assert sum(found["hostile"][kind]["closed"] for kind in broken) > 0
 
 
 @pytest.mark.parametrize("argv", [("--sockets", "0"), ("--hostile", "long")])
