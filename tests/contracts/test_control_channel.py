@@ -74,7 +74,7 @@ async def test_a_process_that_does_not_listen_is_unheard_and_never_acts_late(cha
 
 async def test_on_redis_a_call_that_was_lost_is_made_again_and_carried_out_once(link: RedisLink, keys: Keys) -> None:
     channel, desk = RedisControlChannel(link, keys), Desk()
-    asking = asyncio.create_task(channel.ask("p1", REQUEST, 2.0))
+    asking = asyncio.create_task(channel.ask("p1", REQUEST, 4.0))
     # As when the connection that fetches it breaks.
     assert await link.call_blocking(LONG_S, "BLPOP", keys.control("p1"), LONG_S)
     async with serving(channel, "p1", desk):
@@ -85,7 +85,7 @@ async def test_on_redis_a_call_that_was_lost_is_made_again_and_carried_out_once(
 
 async def test_on_redis_a_request_that_was_taken_and_not_answered_is_unknown(link: RedisLink, keys: Keys) -> None:
     channel = RedisControlChannel(link, keys)
-    asking = asyncio.create_task(channel.ask("p1", REQUEST, 1.0))
+    asking = asyncio.create_task(channel.ask("p1", REQUEST, 2.0))
     found = await link.call_blocking(LONG_S, "BLPOP", keys.control("p1"), LONG_S)
     assert await link.call("GETDEL", keys.control_request(found[1].decode()))
     assert (await asking).outcome == "unknown"

@@ -8,11 +8,12 @@ import pytest
 from events.conf import HistoryLimits
 from events.domain.entry import Entry, Position
 from events.domain.event import Event
+from events.history.lives import life_ms
 from events.history.memory import MemoryHistory
 from events.history.redis import RedisHistory
 from events.ports import Append, History, Moved, TopicPage, Unavailable
 from events.redis_link import Keys, RedisLink
-from tests.contracts.support import Build, Clock, event, eventually, write
+from tests.contracts.support import Build, Clock, event, write
 from tests.redis_server import RedisServer
 
 W1 = "workflow:w1"
@@ -199,26 +200,21 @@ async def test_memory_keeps_no_index_of_what_the_journal_dropped(clock: Clock) -
 
 
 async def test_redis_lets_the_index_expire_with_the_journal(link: RedisLink, keys: Keys) -> None:
-    history = RedisHistory(link, keys, HistoryLimits(journal_age_s=1, recent_events=2))
+    history = RedisHistory(link, keys, HistoryLimits(journal_age_s=100, recent_events=2))
     await append(history, [event("w1")] * 5)
     assert offsets(await history.since(W1, 0, 10)) == [1, 2, 3, 4, 5]
-    index = keys.index((await history.position()).epoch, W1)
-
-    async def gone() -> bool:
-        return not await link.call("EXISTS", index)
-
-    await eventually(gone)
+    epoch = (await history.position()).epoch
+    for key in (keys.journal(epoch), keys.index(epoch, W1)):
+        assert 50_000 < await link.call("PTTL", key) <= life_ms(100)
+        # As when that is over.
+        await link.call("DEL", key)
     assert offsets(await history.since(W1, 0, 10)) == [4, 5]
 
 
 async def test_redis_reads_on_from_the_journal_when_the_buffer_has_expired(link: RedisLink, keys: Keys) -> None:
-    history = RedisHistory(link, keys, HistoryLimits(recent_ttl_s=1))
+    history = RedisHistory(link, keys, HistoryLimits())
     await append(history, [event("w1")] * 5)
-
-    async def gone() -> bool:
-        return not (await history.recent([W1]))[0].entries
-
-    await eventually(gone)
+    await link.call("DEL", keys.recent((await history.position()).epoch, W1))
     assert offsets(await history.since(W1, 2, 10)) == [3, 4, 5]
 
 
