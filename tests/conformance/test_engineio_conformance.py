@@ -156,12 +156,11 @@ async def test_a_poll_that_is_given_up_closes_the_session(either: Peer) -> None:
     poll.cancel()
     with pytest.raises(asyncio.CancelledError):
         await poll
-    statuses = set()
-    started = time.monotonic()
-    while 400 not in statuses:
+    async with asyncio.timeout(DEADLINE_S):
         # Until the server has seen the end of the connection, this is a second poll, which ends the session as well.
-        statuses.add((await either.poll(sid))[0])
-        assert time.monotonic() - started < PING_TIMEOUT_MS / 1000, "the heartbeat would have ended it"
+        while (await either.poll(sid))[0] != 400:
+            # It is not the heartbeat that ends it.
+            await either.push(sid, "3")
 
 
 # -- heartbeat ---------------------------------------------------------------------------------------------------------
@@ -177,10 +176,8 @@ async def test_polling_heartbeat(either: Peer) -> None:
 async def test_polling_without_a_pong_ends(either: Peer) -> None:
     sid = await either.open_polling()
     assert await either.poll(sid) == (200, "2")
-    started = time.monotonic()
     status, body = await either.poll(sid)
     assert (status, body) in [(200, "1"), (400, body)]
-    assert time.monotonic() - started < DEADLINE_S / 2
     assert (await either.poll(sid))[0] == 400
 
 
@@ -195,7 +192,7 @@ async def test_websocket_without_a_pong_ends(either: Peer) -> None:
     frames = await either.open_websocket()
     started = time.monotonic()
     await frames.closed()
-    assert PING_TIMEOUT_MS / 2000 < time.monotonic() - started < DEADLINE_S / 2
+    assert time.monotonic() - started > PING_TIMEOUT_MS / 2000
 
 
 async def test_traffic_is_no_pong(engine: Peer) -> None:

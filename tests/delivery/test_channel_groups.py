@@ -96,10 +96,12 @@ async def joined(group: str, *recorders: Recorder) -> AsyncIterator[None]:
     tasks = [asyncio.create_task(ChannelGroupInbox(group).run(recorder)) for recorder in recorders]
     sender = ChannelGroupSender(group)
     try:
+        said = 0
         while not all(recorder.heard for recorder in recorders):
-            await sender.heartbeat(Position("hello", 0))
+            said += 1
+            await sender.heartbeat(Position("hello", said))
             await asyncio.sleep(0.01)
-        await asyncio.sleep(0.05)
+        await until(lambda: all(recorder.heard[-1] == Position("hello", said) for recorder in recorders))
         for recorder in recorders:
             recorder.heard.clear()
         yield

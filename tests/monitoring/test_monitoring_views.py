@@ -92,12 +92,13 @@ def test_the_emergency_state_is_shown(client: Client, elsewhere: Elsewhere) -> N
     assert body["details"]["emergency"] == "The exchange is down."
 
 
-def test_health_answers_while_redis_hangs(client: Client, on_redis: EventsConfig, redis_server: RedisServer) -> None:
+@pytest.mark.usefixtures("on_redis")
+def test_health_answers_while_redis_hangs(client: Client, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It does not wait until Redis is given up.
+    monkeypatch.setattr("events.redis_link.REPLY_TIMEOUT_S", 3_600.0)
     redis_server.pause()
     try:
-        started = time.monotonic()
         response = client.get("/health")
-        assert time.monotonic() - started < 5
     finally:
         redis_server.resume()
     assert response.status_code == 503
@@ -106,9 +107,7 @@ def test_health_answers_while_redis_hangs(client: Client, on_redis: EventsConfig
 
 @pytest.mark.usefixtures("redis_is_gone")
 def test_health_without_redis_is_503_and_says_so(client: Client) -> None:
-    started = time.monotonic()
     response = client.get("/health")
-    assert time.monotonic() - started < 5
     assert response.status_code == 503
     assert response.json()["status"] == "unhealthy"
     assert response.json()["infrastructure"]["components"]["state"] == "unhealthy"
