@@ -410,11 +410,9 @@ async def test_each_server_counts_the_clients_of_all(
         return metrics["connections"]["current"], health["websocket"]["connected_clients"]
 
     await until(lambda: current(first) == current(second) == (0, 0), lambda: (current(first), current(second)))
-    loop = asyncio.get_running_loop()
     client = await connect(kind, second)
     await subscribe(client, "workflow", name)
     await subscribe(client, "bot", name)
-    connected = loop.time()
 
     def row() -> dict[str, Any] | None:
         rows = first.json("/metrics")["subscriptions"]["by_client"]
@@ -422,11 +420,8 @@ async def test_each_server_counts_the_clients_of_all(
 
     expected = {"sid": client.sid, "workflow_count": 1, "bot_count": 1, "strategy_count": 0}
     await until(lambda: current(first) == (1, 1) and row() == expected, lambda: (current(first), row()))
-    assert loop.time() - connected < 2.0
     await client.close()
-    gone = loop.time()
     await until(lambda: current(first) == (0, 0), lambda: current(first))
-    assert loop.time() - gone < 2.0
 
 
 async def test_counters_are_of_all_processes(connect: Connect, stack: Stack, first: Server, second: Server, name: str) -> None:
