@@ -1,5 +1,6 @@
 """A private Redis for tests: started on a free port, and stopped, killed, frozen or restarted as a test needs it."""
 
+import secrets
 import signal
 import socket
 import subprocess
@@ -8,7 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import redis
 from redis.asyncio import Redis
@@ -17,6 +18,11 @@ from redis.retry import Retry
 
 #: Generous, because test machines are busy; nothing waits for it unless something is wrong.
 DEADLINE_S = 20.0
+
+#: Below those that the kernel gives to connections, and to whoever asks for any port.
+PORTS: Final = range(10_000, 32_000)
+
+_claims: list[socket.socket] = []
 
 
 class RedisServer:
@@ -120,11 +126,20 @@ class RedisServer:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on, and that is the caller's until this process ends."""
+    while True:
+        port = PORTS.start + secrets.randbelow(len(PORTS))
+        # Other tests may look for one before somebody listens. This name goes with the process, whatever ends it.
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0port-of-a-test-{port}")
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            claim.close()
+        else:
+            _claims.append(claim)
+            return port
 
 
 @asynccontextmanager

@@ -25,6 +25,7 @@ from packaging.utils import canonicalize_name
 
 from events.limits.pace import LONGEST
 from tests.conftest import ROOT
+from tests.redis_server import free_port
 from wsproject.settings import env
 
 SAFE: Final = {
@@ -231,13 +232,6 @@ def test_the_proxy_sends_to_the_server_of_compose(compose: dict[str, Any]) -> No
 
 
 # -- the proxy ---------------------------------------------------------------------------------------------------------
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 @pytest.fixture
