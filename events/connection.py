@@ -5,6 +5,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Final, Literal, Protocol
 
 import structlog
@@ -15,7 +16,18 @@ from events.fanout.wire import Pipe, WireMessage
 from events.gate import Gate
 from events.limits.rate import UNLIMITED, Rate, TokenBucket
 from events.pipes import PollingPipe
-from events.protocol.engineio import BAD_REQUEST, Action, Close, Deliver, EngineConfig, EngineSession, Packet, Send
+from events.protocol.engineio import (
+    BAD_REQUEST,
+    Action,
+    Close,
+    Deliver,
+    EngineConfig,
+    EngineSession,
+    Packet,
+    PacketType,
+    Send,
+    encode_packet,
+)
 from events.protocol.errors import ProtocolError
 from events.protocol.websocket import NORMAL
 from events.turns import Turns
@@ -33,6 +45,16 @@ FLOODED = "client sends too many messages"
 
 #: A timer that rings so late was held up by the process, not by the peer.
 HELD_UP_S = 0.5
+
+
+#: What nearly every client says most of the time.
+_PONG: Final = encode_packet(Packet(PacketType.PONG))
+
+
+@cache
+def _control(frame: str) -> WireMessage:
+    """A control packet, which is the same for all."""
+    return WireMessage(frame.encode())
 
 
 class HangUp(Protocol):
@@ -143,20 +165,32 @@ class EngineConnection:
         Messages wait for the application in an inbox, so that heartbeats are heard while it is busy. Returns when the inbox
         has room again, so that the caller reads no faster than the application works.
         """
+        self._take(packet)
+        if self._room is not None:
+            await self._room.wait()
+
+    def hear(self, frame: str | bytes) -> bool:
+        """Take a pong at once, past messages that wait to be read; False for anything else. With many clients most of what
+        comes is pongs, and to wake a task for each takes three times as long as all else that is done about it."""
+        if frame != _PONG:
+            return False
+        self._take(Packet(PacketType.PONG))
+        return True
+
+    def _take(self, packet: Packet) -> None:
         if self.closed:
             return
-        if self._flood.take(self._endpoint.now()):
+        now = self._endpoint.now()
+        if self._flood.take(now):
             self._endpoint.gate.count("flood")
             self._endpoint.gate.offended(self.client.address)
             self.close(FLOODED)
             return
         try:
-            self._act(self.session.receive(packet, self._endpoint.now()))
+            self._act(self.session.receive(packet, now))
         except ProtocolError as error:
             self.fail(error)
         self._schedule()
-        if self._room is not None:
-            await self._room.wait()
 
     def fail(self, error: ProtocolError, code: int = NORMAL) -> None:
         """The peer broke the protocol. What it sent behind that, before it could hear of its end, breaks nothing any more. With
@@ -173,7 +207,7 @@ class EngineConnection:
                 case Deliver(data):
                     self._deliver(data)
                 case Send(frame):
-                    self.pipe.write(WireMessage(frame.encode()))
+                    self.pipe.write(_control(frame))
                 case Close(reason):
                     # The peer ended it: an open poll is answered with a NOOP.
                     self.close(reason, farewell="6")
@@ -230,7 +264,7 @@ class EngineConnection:
         for action in self.session.tick(self._endpoint.now()):
             match action:
                 case Send(frame):
-                    self.pipe.write(WireMessage(frame.encode()))
+                    self.pipe.write(_control(frame))
                 case Close(reason):
                     self.close(reason)
         self._schedule()
@@ -362,13 +396,13 @@ class EngineEndpoint:
         self.alarms = Alarms(self.now)
         #: By which part of the interval at most the first ping of a connection comes early. Clients that come at the same time,
         #: as after a restart, would else be pinged at the same time for ever.
-        self.spread = 0.5
+        self.spread = 0.8
         self.connections: dict[str, EngineConnection] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     def now(self) -> float:
-        """The clock of the heartbeat: that of the event loop."""
-        return asyncio.get_running_loop().time()
+        """The clock of the heartbeat, in seconds: what the event loop's is, too, but to ask for the loop is a system call."""
+        return time.monotonic()
 
     def create(self, transport: Literal["polling", "websocket"], pipe: Pipe, client: ClientInfo) -> EngineConnection:
         """A new connection, which the gate has admitted; its `open` is to be awaited."""

@@ -215,7 +215,14 @@ class EngineWebSocketConsumer(WebSocketConsumer):
         self.endpoint.gate.admit(client.address)
         pipe = await self.accept()
         self.connection = self.endpoint.create("websocket", pipe, client)
+        self._listen(self.connection)
         await self.connection.open(self.hang_up)
+
+    def _listen(self, connection: EngineConnection) -> None:
+        """Have `serve`, which can do that, hand pongs over without this consumer."""
+        about: dict[str, Any] | None = self.scope.get("about")
+        if about is not None:
+            about["hear"] = connection.hear
 
     async def websocket_receive(self, message: dict[str, Any]) -> None:
         text: str | None = message.get("text")
@@ -254,6 +261,7 @@ class EngineWebSocketConsumer(WebSocketConsumer):
                 probed.release_poll()
             case Upgraded():
                 self.probed, self.connection = None, probed
+                self._listen(probed)
                 probed.finish_upgrade(pipe, self.hang_up)
 
     def ended(self) -> None:

@@ -12,6 +12,7 @@ let those wait that only come, and those that keep the loop busy; and to let a p
 import asyncio
 import time
 from collections import deque
+from functools import cached_property
 from typing import Any, Final
 
 from twisted.internet.tcp import Server
@@ -55,6 +56,11 @@ class ReadingTurns:
         self._others = (self._new, self._busy)
         self._turning = False
 
+    @cached_property
+    def _in_line(self) -> bool:
+        """Whether clients stand in the loop's line. It is asked for each read, and to ask which loop runs is a system call."""
+        return has_line()
+
     @property
     def over(self) -> bool:
         """Whether this turn has no time left, or others wait."""
@@ -73,14 +79,14 @@ class ReadingTurns:
     def defers(self, connection: "PacedConnection") -> bool:
         """Whether one that has sent something has to wait. In a loop with a line for clients, those that are there stand in
         that already, and it sees to it that turns are short."""
-        if has_line():
+        if self._in_line:
             return connection.busy or (connection.new and bool(self._new))
         return self.over or connection.busy
 
     def spent(self, seconds: float) -> None:
         """A read took so long."""
         self._spent_s += seconds
-        if not has_line():
+        if not self._in_line:
             self._go_on()
 
     def _go_on(self) -> None:

@@ -137,8 +137,9 @@ class WebSocket:
         self._heard_at = time.monotonic()
         #: When a ping was sent that nothing has come after; 0 for none.
         self._pinged_at = 0.0
-        #: The application says in it how to learn whose socket this is, for the log: `sid`. It learns from it whether the
-        #: client broke the protocol: `violated`.
+        #: The application says in it how to learn whose socket this is, for the log: `sid`; and who is asked about a message
+        #: before it waits for the application, and may take it: `hear`. It learns from it whether the client broke the
+        #: protocol: `violated`.
         self._about: dict[str, Any] = {}
         #: Once there is something to count, which most clients never send.
         self._flood: TokenBucket | None = None
@@ -246,9 +247,11 @@ class WebSocket:
                 self._control(self._reader.break_off(POLICY_VIOLATION, FLOODED))
                 return
         ping: Ping | None = None
+        hear: Callable[[str | bytes], bool] | None = self._about.get("hear")
         for each in received:
             if isinstance(each, str | bytes):
-                self.inflow.put(each)
+                if hear is None or not hear(each):
+                    self.inflow.put(each)
             elif isinstance(each, Ping):
                 ping = each
             else:

@@ -69,7 +69,7 @@ class Presence:
                 break
         else:
             self._unfinished = False
-        gone = [sid for sid in self._told if sid not in self._sessions]
+        gone = [sid for sid in self._told if sid not in self._sessions] if everybody else []
         if await self._put({}, gone, ttl_s, always=True) != len(self._told):
             self._anew = True
 

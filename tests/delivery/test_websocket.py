@@ -418,6 +418,20 @@ async def test_what_was_left_unread_goes_with_its_connection(busy_world: Any) ->
     assert len(connection.protocol.inflow) == 0
 
 
+async def test_an_application_may_take_a_message_past_those_that_wait_for_it(busy_world: Any) -> None:
+    connection, *_ = busy_world
+    asked: list[str | bytes] = []
+
+    def hear(message: str | bytes) -> bool:
+        asked.append(message)
+        return message == "3"
+
+    connection.protocol._about["hear"] = hear
+    for text in (b"4", b"3", b"4"):
+        connection.protocol.dataReceived(Frame(Opcode.TEXT, text).serialize(mask=True))
+    assert (asked, len(connection.protocol.inflow)) == (["4", "3", "4"], 2)
+
+
 async def test_what_an_application_told_of_itself_goes_with_it(world: World) -> None:
     world.socket._about["sid"] = lambda: "abc"
     world.release.set()
