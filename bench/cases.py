@@ -170,12 +170,12 @@ TABLE: Final = (
             Target("delivered", 1.0, least=True),
         ),
     ),
-    Case("scale-200", "200 clients on one workflow, 100 ev/s, in turns with scale-10000", Load(), peers=(OURS,)),
+    Case("scale-200", "200 clients on one workflow, 100 ev/s, in turns with scale-10000", Load(), peers=(OURS, "floor")),
     Case(
         "scale-10000",
         "10,000 clients on one workflow, as many deliveries as 200 clients at 100 ev/s",
         Load(clients=10_000, rate=2),
-        peers=(OURS,),
+        peers=(OURS, "floor"),
         targets=(Target(_COST, 1.3, "case:scale-200"), *_ALL),
     ),
     Case(

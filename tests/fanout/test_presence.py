@@ -148,6 +148,19 @@ async def test_when_nothing_else_changed_those_who_are_left_out_are_not_looked_a
     assert len(looked_at) == 5 * 6
 
 
+async def test_of_many_that_get_nothing_some_are_looked_at_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STEP_CLIENTS", 2)
+    monkeypatch.setattr(module, "TRAFFIC_LOOKS", 4)
+    world = World(10)
+    await world.update()
+    world.sessions["s9"].sent = 1
+    written = []
+    for _ in range(3):
+        await world.presence.update(TTL_S, changed=False)
+        written.append(world.registry.rows_written())
+    assert written == [[], [], ["s9"]]
+
+
 async def test_those_whom_an_update_did_not_come_to_are_looked_at_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STEP_CLIENTS", 2)
     monkeypatch.setattr(module, "ROWS_PER_UPDATE", 4)
