@@ -13,7 +13,7 @@ from tests.system.clients import PythonClient
 from tests.system.conftest import Connect
 from tests.system.event_data import event
 from tests.system.sockets import BINARY, CLOSE, PING, PONG, TEXT, RawSocket, raw_websocket, tcp
-from tests.system.stack import Server, Stack, await_condition
+from tests.system.stack import DEADLINE_S, Server, Stack, await_condition
 
 ENGINE = "/socket.io/?EIO=4&transport=websocket"
 POLLING = "/socket.io/?EIO=4&transport=polling"
@@ -53,6 +53,28 @@ async def neighbour(connect: Connect, server: Server) -> AsyncIterator[PythonCli
     assert server.publish(event(1, "neighbour"))[0] == 202
     await client.wait("workflow_event", before + 1)
     assert not client.closed
+
+
+# -- handshakes --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_handshake_that_comes_in_pieces_is_answered_like_a_whole_one(server: Server) -> None:
+    head = (
+        b"GET /ws/events HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    answers = []
+    for size in (len(head), 60, 1):
+        async with tcp(server.port) as (reader, writer), asyncio.timeout(DEADLINE_S):
+            for start in range(0, len(head), size):
+                writer.write(head[start : start + size])
+                await writer.drain()
+                await asyncio.sleep(0.001)
+            answers.append(await reader.readuntil(b"\r\n\r\n"))
+            assert b'"event":"connected"' in await reader.readuntil(b"}")
+    assert answers[0].startswith(b"HTTP/1.1 101 ")
+    # uvicorn tells the time as well.
+    assert len({answer.partition(b"\r\ndate: ")[0] for answer in answers}) == 1
 
 
 # -- frames ------------------------------------------------------------------------------------------------------------

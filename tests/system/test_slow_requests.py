@@ -208,21 +208,3 @@ async def test_a_body_whose_end_can_be_read_in_two_ways_is_refused(server: Serve
 
 def test_the_server_serves_on(server: Server) -> None:
     assert server.publish(run_of(1, "after")[0])[0] == 202
-
-
-async def test_a_handshake_that_comes_in_pieces_is_answered_like_a_whole_one(server: Server) -> None:
-    head = (
-        b"GET /ws/events HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    )
-    answers = []
-    for size in (len(head), 60, 1):
-        async with tcp(server.port) as (reader, writer), asyncio.timeout(DEADLINE_S):
-            for start in range(0, len(head), size):
-                writer.write(head[start : start + size])
-                await writer.drain()
-                await asyncio.sleep(0.001)
-            answers.append(await reader.readuntil(b"\r\n\r\n"))
-            assert b'"event":"connected"' in await reader.readuntil(b"}")
-    assert answers[0].startswith(b"HTTP/1.1 101 ")
-    assert len(set(answers)) == 1
